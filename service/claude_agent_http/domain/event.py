@@ -1,0 +1,74 @@
+"""Events: the immutable facts of a session. The event log is the truth, every other view a query of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class EventType(StrEnum):
+    """Names of Anthropic's Managed Agents API, and `agent.tool_started`, which is ours in the same style."""
+
+    USER_MESSAGE = "user.message"
+    USER_INTERRUPT = "user.interrupt"
+    AGENT_MESSAGE = "agent.message"
+    AGENT_THINKING = "agent.thinking"
+    AGENT_TOOL_USE = "agent.tool_use"
+    AGENT_TOOL_STARTED = "agent.tool_started"
+    AGENT_TOOL_RESULT = "agent.tool_result"
+    AGENT_MCP_TOOL_USE = "agent.mcp_tool_use"
+    AGENT_MCP_TOOL_RESULT = "agent.mcp_tool_result"
+    CONTEXT_COMPACTED = "agent.thread_context_compacted"
+    STATUS_RUNNING = "session.status_running"
+    STATUS_IDLE = "session.status_idle"
+    STATUS_TERMINATED = "session.status_terminated"
+    SESSION_ERROR = "session.error"
+    SESSION_USAGE = "session.usage"
+    SESSION_DELETED = "session.deleted"
+    MODEL_REQUEST_START = "span.model_request_start"
+    MODEL_REQUEST_END = "span.model_request_end"
+
+
+TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event before the log has given it its `seq`.
+
+    `id` is unique in the service (`sevt_...`); `turn_id` names the turn it belongs to (the id of that
+    turn's `user.message`), None outside turns; `data` holds the fields of its type, JSON only.
+    """
+
+    id: str
+    type: EventType
+    data: dict[str, Any]
+    turn_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stored event. `seq` counts a session's events from 1 without gaps; `processed_at` is UTC."""
+
+    session_id: str
+    seq: int
+    id: str
+    type: EventType
+    data: dict[str, Any]
+    turn_id: str | None
+    processed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A transient piece of a message that is still being written; never stored.
+
+    `event_id` is the id that the whole `agent.message` (or `agent.thinking`) will have; `offset` is the
+    number of characters of it before `text`.
+    """
+
+    session_id: str
+    event_id: str
+    event_type: EventType
+    offset: int
+    text: str

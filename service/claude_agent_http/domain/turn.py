@@ -1,0 +1,68 @@
+"""A turn: the work between a user's message and the session being idle again."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class StopReason(StrEnum):
+    """Why a session became idle, as the Managed Agents API says it; an interrupted turn is `end_turn`."""
+
+    END_TURN = "end_turn"
+    REQUIRES_ACTION = "requires_action"
+    RETRIES_EXHAUSTED = "retries_exhausted"
+    BUDGET_REACHED = "budget_reached"
+    REFUSAL = "refusal"
+
+
+class ErrorKind(StrEnum):
+    """What went wrong in a turn: `error.type` of `session.error`."""
+
+    MODEL_OVERLOADED = "model_overloaded_error"
+    MODEL_RATE_LIMITED = "model_rate_limited_error"
+    MODEL_AUTHENTICATION = "model_authentication_error"
+    MODEL_REQUEST_FAILED = "model_request_failed_error"
+    MAX_TURNS = "max_turns_reached_error"
+    RUNTIME_DIED = "runtime_died_error"
+    RUNTIME_START_FAILED = "runtime_start_failed_error"
+    RUNTIME_UNRESPONSIVE = "runtime_unresponsive_error"
+    STORAGE_FAILED = "storage_failed_error"
+    SERVICE_RESTARTED = "service_restarted_error"
+    INTERRUPTED = "interrupted_error"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnError:
+    """`message` is safe to show to the session's owner: it holds no credential."""
+
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One turn's tokens as the model API counts them; `cost_usd` as the CLI reckons it, None if unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """How a turn ended: one value, whatever happened. `interrupted` is the reason an interrupt was given."""
+
+    stop_reason: StopReason
+    usage: Usage | None = None
+    error: TurnError | None = None
+    interrupted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool use as the chat API reports it."""
+
+    tool: str
+    input: dict[str, Any]

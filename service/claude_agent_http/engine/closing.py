@@ -1,0 +1,16 @@
+"""The events that end a turn, in the order of the Managed Agents API: error, usage, idle."""
+
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.event import NewEvent
+from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.ports import Ids
+
+
+def closing_events(ids: Ids, turn_id: str | None, end: TurnEnd) -> list[NewEvent]:
+    events = []
+    if end.error is not None:
+        events.append(vocabulary.session_error(ids.event_id(), turn_id, end.error))
+    if end.usage is not None and turn_id is not None:
+        events.append(vocabulary.session_usage(ids.event_id(), turn_id, end.usage))
+    events.append(vocabulary.status_idle(ids.event_id(), turn_id, end.stop_reason, end.interrupted))
+    return events

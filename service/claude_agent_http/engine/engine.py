@@ -1,0 +1,184 @@
+"""The engine's face: every operation of the API is one call here."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from claude_agent_http.domain.errors import ClaudeAgentError, SessionClosedError, TurnTimeoutError
+from claude_agent_http.domain.event import Delta, Event, EventType
+from claude_agent_http.domain.session import Session, SessionStatus
+from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.engine.follow import Follower
+from claude_agent_http.engine.hub import Hub
+from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.limits import Limits
+from claude_agent_http.engine.live import LiveSessions, MemoryGauge
+from claude_agent_http.engine.recovery import end_cut_turns
+from claude_agent_http.engine.sessions import NewSession, SessionCreator
+from claude_agent_http.engine.turn import Turn
+from claude_agent_http.engine.turn_run import TIMEOUT
+from claude_agent_http.engine.worker import WorkerParts
+from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Workspaces
+
+_log = structlog.get_logger(__name__)
+_EXPIRY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """`live` sessions hold an agent process, or start or stop one; `runtimes` are connected processes."""
+
+    live: int
+    runtimes: int
+    turns: int
+
+
+class Engine:
+    def __init__(
+        self,
+        store: Store,
+        runtimes: RuntimeFactory,
+        workspaces: Workspaces,
+        clock: Clock,
+        ids: Ids,
+        limits: Limits,
+        memory: MemoryGauge,
+    ) -> None:
+        self._store = store
+        self._runtimes = runtimes
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._hub = Hub()
+        self._journal = Journal(store.events, self._hub)
+        self._creator = SessionCreator(store.sessions, workspaces, clock, ids)
+        slots, starts = asyncio.Semaphore(limits.max_live), asyncio.Semaphore(limits.max_starts_at_once)
+        parts = WorkerParts(self._journal, self._hub, runtimes, clock, ids, limits, slots, starts)
+        self._live = LiveSessions(parts, memory)
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Settle what the last process left behind. Call once, before the first request."""
+        cut = await end_cut_turns(self._store.sessions, self._store.events, self._journal, self._ids)
+        if cut:
+            _log.warning("ended turns that a former process left unfinished", turns=cut)
+        if self._limits.session_ttl_seconds > 0:
+            self._expiry = asyncio.create_task(self._expire(), name="session-expiry")
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Drain: no new turns, running ones get `drain_seconds`, streams end, every process is gone after."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            await asyncio.gather(self._expiry, return_exceptions=True)
+        await self._live.drain(drain_seconds)
+        self._hub.close()
+
+    @property
+    def draining(self) -> bool:
+        return self._live.draining
+
+    def stats(self) -> EngineStats:
+        return EngineStats(self._live.live, self._live.runtimes, self._live.turns)
+
+    async def create(self, new: NewSession) -> Session:
+        session = await self._creator.create(new)
+        if self._limits.prestart and session.status is SessionStatus.ACTIVE:
+            self._live.warm(session)
+        return session
+
+    async def get(self, session_id: str) -> Session:
+        return await self._store.sessions.get(session_id)
+
+    async def list_ids(self, user_id: str | None, *, limit: int, after: str | None = None) -> list[str]:
+        return await self._store.sessions.list_ids(user_id=user_id, limit=limit, after=after)
+
+    async def active_sessions(self) -> int:
+        return await self._store.sessions.count(SessionStatus.ACTIVE)
+
+    async def resume(self, session_id: str) -> Session:
+        """Open a closed session again and start its runtime ahead of the next message."""
+        session = await self._store.sessions.set_status(session_id, SessionStatus.ACTIVE, self._clock.now())
+        if self._limits.prestart:
+            self._live.warm(session)
+        return session
+
+    async def delete(self, session_id: str) -> None:
+        """Stop the session and remove it with its events and transcripts; the user's files stay."""
+        await self.get(session_id)
+        await self._live.stop(session_id)
+        await self._store.sessions.delete(session_id)
+        await self._runtimes.forget(session_id)
+        self._hub.end(session_id)
+
+    async def send(self, session_id: str, text: str, seconds: float | None = None) -> Turn:
+        """Store the message and begin its turn, which goes on whether or not anybody waits for it.
+
+        `seconds` limits the turn; then it is interrupted. Raises SessionNotFoundError, SessionClosedError,
+        BusyError, StorageError; after a return the message is stored.
+        """
+        session = await self.get(session_id)
+        if session.status is not SessionStatus.ACTIVE:
+            raise SessionClosedError(session_id)
+        limit = min(seconds or self._limits.turn_seconds, self._limits.turn_seconds)
+        deadline = asyncio.get_running_loop().time() + limit
+        turn = Turn(self._ids.event_id(), session_id, text, deadline)
+        self._live.begin(session, turn)
+        await asyncio.shield(turn.opened)
+        return turn
+
+    async def wait(self, turn: Turn, seconds: float) -> TurnEnd:
+        """How the turn ended. Raises TurnTimeoutError when its time was up."""
+        last = turn.deadline + self._limits.interrupt_grace_seconds + 1
+        try:
+            async with asyncio.timeout_at(last):
+                end = await asyncio.shield(turn.ended)
+        except TimeoutError:
+            turn.interrupt(TIMEOUT)
+            raise TurnTimeoutError(seconds) from None
+        if end.interrupted == TIMEOUT:
+            raise TurnTimeoutError(seconds)
+        return end
+
+    async def interrupt(self, session_id: str, reason: str = "user") -> bool:
+        """Ask the running turn to end soon; False when none runs."""
+        await self.get(session_id)
+        turn = self._live.turn_of(session_id)
+        if turn is None:
+            return False
+        turn.interrupt(reason)
+        return True
+
+    async def events(
+        self, session_id: str, *, after: int = 0, limit: int = 100, types: frozenset[EventType] | None = None
+    ) -> list[Event]:
+        await self.get(session_id)
+        return await self._store.events.read(session_id, after=after, limit=limit, types=types)
+
+    async def turn_events(self, turn: Turn) -> list[Event]:
+        """Every stored event of one turn."""
+        events: list[Event] = []
+        after = turn.opened.result().seq - 1
+        while page := await self._store.events.read(turn.session_id, after=after, limit=500):
+            events += [event for event in page if event.turn_id == turn.id]
+            after = page[-1].seq
+        return events
+
+    async def follow(self, session_id: str, *, after: int, deltas: bool) -> AsyncGenerator[Event | Delta]:
+        """Stored events behind `after`, then live ones, until the session or the process ends."""
+        follower = Follower(self._store.events, self._hub, session_id, after=after, deltas=deltas)
+        with self._hub.subscribe(session_id) as subscription:
+            async for item in follower.items(subscription):
+                yield item
+
+    async def _expire(self) -> None:
+        """Close sessions that nobody used for their time to live."""
+        while True:
+            before = self._clock.now() - timedelta(seconds=self._limits.session_ttl_seconds)
+            with suppress(ClaudeAgentError):
+                for session_id in await self._store.sessions.close_unused(before):
+                    self._live.hibernate(session_id)
+            await asyncio.sleep(min(_EXPIRY_SECONDS, self._limits.session_ttl_seconds))

@@ -1,0 +1,79 @@
+"""Reading a session from any point: what was missed from the log, then live, without gap or repeat."""
+
+from collections.abc import AsyncIterator
+
+from claude_agent_http.domain.event import Delta, Event
+from claude_agent_http.engine.hub import Hub, Subscription
+from claude_agent_http.ports import EventLog
+
+_PAGE = 500
+
+
+class Follower:
+    """One reader's cursor over one session."""
+
+    def __init__(self, log: EventLog, hub: Hub, session_id: str, *, after: int, deltas: bool) -> None:
+        self._log = log
+        self._hub = hub
+        self._session_id = session_id
+        self._cursor = after
+        self._deltas = deltas
+        self._shown: dict[str, int] = {}
+
+    async def items(self, subscription: Subscription) -> AsyncIterator[Event | Delta]:
+        """Events after the cursor in order, each once, and deltas of unfinished messages if asked for.
+
+        Ends when the session is deleted or the process shuts down.
+        """
+        while True:
+            async for event in self._missed():
+                yield event
+            for delta in self._partials():
+                yield delta
+            async for item in self._live(subscription):
+                yield item
+            if subscription.closed:
+                return
+
+    async def _missed(self) -> AsyncIterator[Event]:
+        while page := await self._log.read(self._session_id, after=self._cursor, limit=_PAGE):
+            for event in page:
+                self._advance(event)
+                yield event
+            if len(page) < _PAGE:
+                return
+
+    def _partials(self) -> list[Delta]:
+        if not self._deltas:
+            return []
+        return [new for delta in self._hub.partials(self._session_id) if (new := self._unseen(delta))]
+
+    async def _live(self, subscription: Subscription) -> AsyncIterator[Event | Delta]:
+        """Until the queue was lost or skips a seq: then the log is read again."""
+        while items := await subscription.take():
+            for item in items:
+                if isinstance(item, Delta):
+                    if self._deltas and (new := self._unseen(item)):
+                        yield new
+                elif item.seq == self._cursor + 1:
+                    self._advance(item)
+                    yield item
+                elif item.seq > self._cursor:
+                    return
+            if subscription.lagged:
+                subscription.lagged = False
+                return
+
+    def _advance(self, event: Event) -> None:
+        self._cursor = event.seq
+        self._shown.pop(event.id, None)
+
+    def _unseen(self, delta: Delta) -> Delta | None:
+        """The part of a delta that this reader has not had; None when there is none or a piece is missing."""
+        shown = self._shown.get(delta.event_id, 0)
+        if delta.offset > shown or delta.offset + len(delta.text) <= shown:
+            return None
+        self._shown[delta.event_id] = delta.offset + len(delta.text)
+        return Delta(
+            delta.session_id, delta.event_id, delta.event_type, shown, delta.text[shown - delta.offset :]
+        )

@@ -1,0 +1,18 @@
+"""The event log with its readers: an append returns after the commit and wakes whoever follows."""
+
+from collections.abc import Sequence
+
+from claude_agent_http.domain.event import Event, NewEvent
+from claude_agent_http.engine.hub import Hub
+from claude_agent_http.ports import EventLog
+
+
+class Journal:
+    def __init__(self, log: EventLog, hub: Hub) -> None:
+        self._log = log
+        self._hub = hub
+
+    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+        stored = await self._log.append(session_id, events)
+        self._hub.publish(session_id, stored)
+        return stored

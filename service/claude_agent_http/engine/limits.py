@@ -1,0 +1,25 @@
+"""The engine's limits, as numbers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`max_live` and `max_live_per_user` count agent processes, not stored sessions. Times are seconds.
+
+    `stop_seconds` is what the end of a runtime, and of what is still owed to the log, may take.
+    """
+
+    max_live: int = 20
+    max_live_per_user: int = 5
+    max_turns_at_once: int = 5
+    max_starts_at_once: int = 2
+    memory_mb: int = 7168
+    memory_mb_per_start: int = 250
+    idle_seconds: float = 600.0
+    session_ttl_seconds: float = 3600.0
+    turn_seconds: float = 3600.0
+    interrupt_grace_seconds: float = 5.0
+    stop_seconds: float = 10.0
+    prestart: bool = True
+    prestart_evicts_after_seconds: float = 30.0

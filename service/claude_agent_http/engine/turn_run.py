@@ -1,0 +1,105 @@
+"""Running one turn on a live runtime."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError
+from claude_agent_http.domain.event import Delta, NewEvent
+from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, TurnError
+from claude_agent_http.engine.hub import Hub
+from claude_agent_http.engine.turn import Turn
+from claude_agent_http.engine.turn_writer import TurnWriter
+from claude_agent_http.ports import AgentRuntime, Ids
+
+TIMEOUT = "timeout"
+
+
+class TurnRun:
+    """One turn on one runtime. `run` never raises but on cancellation: every ending is a TurnEnd.
+
+    `runtime_is_spent` afterwards: the runtime died or stands in the middle of a turn; it must be closed.
+    """
+
+    def __init__(
+        self, turn: Turn, runtime: AgentRuntime, writer: TurnWriter, hub: Hub, ids: Ids, *, grace: float
+    ) -> None:
+        self._turn = turn
+        self._runtime = runtime
+        self._writer = writer
+        self._hub = hub
+        self._ids = ids
+        self._grace = grace
+        self.runtime_is_spent = False
+
+    async def run(self) -> TurnEnd:
+        if self._turn.interrupt_reason is not None:
+            await self._tell_interrupt()
+            return self._with_interrupt(TurnEnd(StopReason.END_TURN))
+        try:
+            async with asyncio.timeout(None) as hard_limit, self._watch(hard_limit):
+                end = await self._consume()
+            await self._writer.flush()
+        except TimeoutError:
+            self.runtime_is_spent = True
+            end = _failed(
+                ErrorKind.RUNTIME_UNRESPONSIVE, "the agent process ignored an interrupt; it was ended"
+            )
+        except RuntimeDiedError as error:
+            self.runtime_is_spent = True
+            end = _failed(ErrorKind.RUNTIME_DIED, str(error))
+        except ClaudeAgentError as error:
+            self.runtime_is_spent = True
+            end = _failed(ErrorKind.STORAGE_FAILED, str(error))
+        return self._with_interrupt(end)
+
+    async def _consume(self) -> TurnEnd:
+        end: TurnEnd | None = None
+        async for item in self._runtime.turn(self._turn.prompt, self._turn.id):
+            match item:
+                case Delta():
+                    self._hub.publish_delta(item)
+                case NewEvent():
+                    await self._writer.put(item)
+                case TurnEnd():
+                    end = item
+        if end is None:
+            raise RuntimeDiedError("the agent process ended the turn without a result")
+        return end
+
+    @asynccontextmanager
+    async def _watch(self, hard_limit: asyncio.Timeout) -> AsyncIterator[None]:
+        """Interrupts the runtime when asked or when the turn's time is up, and gives it a last limit."""
+        watching = self._interrupt_when_due(hard_limit)
+        watcher = asyncio.create_task(watching, name=f"turn-watch {self._turn.id}")
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+
+    async def _interrupt_when_due(self, hard_limit: asyncio.Timeout) -> None:
+        try:
+            async with asyncio.timeout_at(self._turn.deadline):
+                await self._turn.interrupt_asked()
+        except TimeoutError:
+            self._turn.interrupt(TIMEOUT)
+        hard_limit.reschedule(asyncio.get_running_loop().time() + self._grace)
+        await self._runtime.interrupt()
+        await self._tell_interrupt()
+
+    async def _tell_interrupt(self) -> None:
+        reason = self._turn.interrupt_reason or TIMEOUT
+        with suppress(ClaudeAgentError):
+            await self._writer.put(vocabulary.user_interrupt(self._ids.event_id(), self._turn.id, reason))
+
+    def _with_interrupt(self, end: TurnEnd) -> TurnEnd:
+        if self._turn.interrupt_reason is None:
+            return end
+        return replace(end, interrupted=self._turn.interrupt_reason)
+
+
+def _failed(kind: ErrorKind, message: str) -> TurnEnd:
+    return TurnEnd(StopReason.RETRIES_EXHAUSTED, error=TurnError(kind, message))

@@ -1,0 +1,119 @@
+"""A reader sees each event once, in order, from wherever it starts and however slow it is."""
+
+import asyncio
+
+import pytest
+from tests.service.engine.harness import TYPES_OF_A_PLAIN_TURN, Harness
+from tests.waiting import until
+
+from claude_agent_http.domain.event import Delta, Event, EventType
+from claude_agent_http.domain.session import Session
+from claude_agent_http.engine.hub import Hub
+from claude_agent_http.runtime.fake import Hang, Say, Wait
+
+
+async def read(harness: Harness, session: Session, until_seq: int, *, after: int = 0, deltas: bool = False):
+    items: list[Event | Delta] = []
+    async with asyncio.timeout(10):
+        async for item in harness.engine.follow(session.id, after=after, deltas=deltas):
+            items.append(item)
+            if isinstance(item, Event) and item.seq >= until_seq:
+                return items
+    return items
+
+
+@pytest.mark.parametrize("after", range(8))
+async def test_replay_from_every_point(harness: Harness, after: int) -> None:
+    session = await harness.session()
+    await harness.say(session, "one")
+    await harness.say(session, "two")
+    items = await read(harness, session, 14, after=after)
+    assert [item.seq for item in items] == list(range(after + 1, 15))
+
+
+async def test_a_live_reader_sees_the_same_as_the_log(harness: Harness) -> None:
+    session = await harness.session()
+    reader = asyncio.create_task(read(harness, session, 14))
+    await harness.say(session, "one")
+    await harness.say(session, "two")
+    assert await reader == await harness.log(session)
+
+
+async def test_deltas_join_to_the_message_under_its_id(harness: Harness) -> None:
+    harness.runtimes.play = lambda _: (Say("a few words in pieces"),)
+    session = await harness.session()
+    reader = asyncio.create_task(read(harness, session, 7, deltas=True))
+    await until(lambda: bool(harness.engine._hub._subscriptions))
+    await harness.say(session, "go")
+    items = await reader
+    deltas = [item for item in items if isinstance(item, Delta)]
+    message = next(item for item in items if isinstance(item, Event) and item.type == "agent.message")
+    assert {delta.event_id for delta in deltas} == {message.id}
+    assert "".join(delta.text for delta in deltas) == "a few words in pieces"
+    offsets = [delta.offset for delta in deltas]
+    assert offsets == [sum(len(d.text) for d in deltas[:n]) for n in range(len(deltas))]
+
+
+async def test_a_late_reader_first_gets_the_text_so_far(harness: Harness) -> None:
+    hub, session = harness.engine._hub, await harness.session()
+    harness.runtimes.play = lambda _: (Hang(),)
+    await harness.turn(session, "go")
+    for offset, text in ((0, "Hel"), (3, "lo")):
+        hub.publish_delta(Delta(session.id, "sevt_x", EventType.AGENT_MESSAGE, offset, text))
+    stream = harness.engine.follow(session.id, after=2, deltas=True)
+    first = await anext(stream)
+    hub.publish_delta(Delta(session.id, "sevt_x", EventType.AGENT_MESSAGE, 5, " you"))
+    second = await anext(stream)
+    assert isinstance(first, Delta)
+    assert isinstance(second, Delta)
+    assert [(first.offset, first.text), (second.offset, second.text)] == [(0, "Hello"), (5, " you")]
+    await stream.aclose()
+
+
+async def test_a_reader_that_falls_behind_its_queue_reads_the_log(harness: Harness) -> None:
+    session = await harness.session()
+    stream = harness.engine.follow(session.id, after=0, deltas=False)
+    await harness.say(session, "first")
+    seen = [await anext(stream)]
+    for n in range(300):
+        await harness.say(session, f"more {n}")
+    async with asyncio.timeout(10):
+        while seen[-1].seq < 301 * len(TYPES_OF_A_PLAIN_TURN):
+            seen.append(await anext(stream))
+    assert [item.seq for item in seen] == list(range(1, 301 * 7 + 1))
+    await stream.aclose()
+
+
+async def test_streams_end_when_the_session_or_the_engine_does(harness: Harness) -> None:
+    first, second = await harness.session("a"), await harness.session("b")
+    readers = [asyncio.create_task(read(harness, session, 99)) for session in (first, second)]
+    await until(lambda: len(harness.engine._hub._subscriptions) == 2)
+    await harness.engine.delete(first.id)
+    await asyncio.wait_for(readers[0], 5)
+    await harness.engine.stop(0)
+    await asyncio.wait_for(readers[1], 5)
+    assert await asyncio.wait_for(read(harness, second, 99), 5) == []
+
+
+async def test_readers_of_many_kinds_all_agree(harness: Harness) -> None:
+    session = await harness.session()
+    gate = asyncio.Event()
+    harness.runtimes.play = lambda _: (Say("x y z"), Wait(gate), Say("end"))
+    turn = await harness.turn(session, "go")
+    readers: list[asyncio.Task[list[Event | Delta]]] = []
+    for _ in range(20):
+        readers.append(asyncio.create_task(read(harness, session, 10, deltas=len(readers) % 2 == 0)))
+        await asyncio.sleep(0)
+    gate.set()
+    await harness.engine.wait(turn, 5)
+    log = await harness.log(session)
+    assert len(log) == 10
+    for reader in readers:
+        assert [item for item in await reader if isinstance(item, Event)] == log
+
+
+def test_nothing_is_kept_for_sessions_that_nobody_follows() -> None:
+    hub = Hub()
+    with hub.subscribe("s"):
+        assert hub._subscriptions
+    assert not hub._subscriptions
