@@ -1,0 +1,1 @@
+"""`chat`: a terminal client of a running service."""

@@ -1,0 +1,125 @@
+"""`chat`: read a message, stream its answer, again until the input ends."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+from claude_agent_http.commands.chat.client import ChatClient, ChatError
+from claude_agent_http.commands.chat.screen import Screen
+
+__all__ = ["run_chat"]
+
+_EXIT_INTERRUPTED = 130
+_SETTLE_SECONDS = 2
+
+
+class _Left(Exception):
+    """The user pressed Ctrl-C again."""
+
+
+def run_chat(*, url: str, user: str, session: str | None, once: str | None) -> int:
+    screen = Screen()
+    try:
+        session = asyncio.run(_open(url, user, session))
+        screen.note(f"session {session}")
+        return _talk(screen, url, session, once)
+    except ChatError as error:
+        screen.error(str(error))
+        return 1
+    except (KeyboardInterrupt, _Left):
+        screen.end_line()
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+async def _open(url: str, user: str, session: str | None) -> str:
+    async with ChatClient(url) as client:
+        if session is None:
+            return await client.create(user)
+        await client.check(session)
+        return session
+
+
+def _talk(screen: Screen, url: str, session: str, once: str | None) -> int:
+    if once is not None:
+        return 0 if asyncio.run(_turn(screen, url, session, once)) else 1
+    good = True
+    while (message := screen.ask()) is not None:
+        try:
+            good = asyncio.run(_turn(screen, url, session, message)) and good
+        except ChatError as error:
+            screen.error(str(error))
+            good = False
+    screen.note(f"go on with: claude-agent-http chat --session {session}")
+    return 0 if good or sys.stdin.isatty() else 1
+
+
+async def _turn(screen: Screen, url: str, session: str, message: str) -> bool:
+    """Whether the turn ended well. The first Ctrl-C interrupts it at the service, the second leaves."""
+    async with ChatClient(url) as client:
+        turn = asyncio.create_task(_show(screen, client, session, message))
+        keys = _Keys(screen, client, session, turn)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, keys.pressed)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            raise _Left from None
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+            await keys.settled()
+
+
+class _Keys:
+    """What Ctrl-C does during a turn."""
+
+    def __init__(self, screen: Screen, client: ChatClient, session: str, turn: asyncio.Task[bool]) -> None:
+        self._screen = screen
+        self._client = client
+        self._session = session
+        self._turn = turn
+        self._asked: asyncio.Task[None] | None = None
+
+    def pressed(self) -> None:
+        if self._asked is not None:
+            self._turn.cancel()
+            return
+        self._screen.end_line()
+        self._screen.note("interrupting; Ctrl-C again leaves")
+        self._asked = asyncio.create_task(self._interrupt())
+
+    async def settled(self) -> None:
+        if self._asked is not None:
+            await asyncio.wait({self._asked}, timeout=_SETTLE_SECONDS)
+            self._asked.cancel()
+            await asyncio.gather(self._asked, return_exceptions=True)
+
+    async def _interrupt(self) -> None:
+        try:
+            await self._client.interrupt(self._session)
+        except ChatError as error:
+            self._screen.error(str(error))
+
+
+async def _show(screen: Screen, client: ChatClient, session: str, message: str) -> bool:
+    ended = failed = False
+    async with contextlib.aclosing(client.stream(session, message)) as chunks:
+        async for chunk in chunks:
+            match chunk:
+                case {"type": "text_delta", "text": str(text)}:
+                    screen.text(text)
+                case {"type": "tool_use", "tool_name": name}:
+                    screen.tool(str(name), chunk.get("tool_input"))
+                case {"type": "error"}:
+                    screen.error(str(chunk.get("error") or "the turn failed"))
+                    failed = True
+                case {"type": "done"}:
+                    ended = True
+    screen.end_line()
+    if not ended and not failed:
+        raise ChatError("the stream ended before the turn did; the turn goes on at the service")
+    return not failed

@@ -1,0 +1,98 @@
+"""The command line: options and help. Each command imports its module when it runs, so that help is quick."""
+
+# ruff: noqa: PLC0415
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from claude_agent_http import __version__
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="The Claude Agent SDK as an HTTP service.",
+)
+
+_Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="configuration file; else CLAUDE_AGENT_CONFIG, else ./config.yaml"),
+]
+_Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print the version and leave")] = False,
+) -> None:
+    if version:
+        typer.echo(f"claude-agent-http {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on, over api.host")] = None,
+    port: Annotated[str | None, typer.Option(help="port, over api.port; 0 = any free one")] = None,
+    config: _Config = None,
+) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C."""
+    from claude_agent_http.commands.serve import run_serve
+
+    raise typer.Exit(run_serve(host=host, port=port, config_file=config))
+
+
+@app.command()
+def chat(
+    url: Annotated[str, typer.Option(help="where the service is")] = "http://127.0.0.1:8000",
+    user: Annotated[str, typer.Option(help="user of a new session")] = "me",
+    session: Annotated[str | None, typer.Option(help="go on with this session")] = None,
+    once: Annotated[str | None, typer.Option(help="send this one message and leave")] = None,
+) -> None:
+    """Talk to the agent of a running service, in this terminal or through a pipe."""
+    from claude_agent_http.commands.chat.command import run_chat
+
+    raise typer.Exit(run_chat(url=url, user=user, session=session, once=once))
+
+
+@app.command()
+def config(json: _Json = False, config: _Config = None) -> None:
+    """Show every setting, its value and where it came from; secrets stay covered."""
+    from claude_agent_http.commands.config import run_config
+
+    raise typer.Exit(run_config(as_json=json, config_file=config))
+
+
+@app.command()
+def doctor(json: _Json = False, config: _Config = None) -> None:
+    """Check this machine and configuration, and say what to do about each fault."""
+    from claude_agent_http.commands.doctor.command import run_doctor
+
+    raise typer.Exit(run_doctor(as_json=json, config_file=config))
+
+
+@app.command()
+def migrate(config: _Config = None) -> None:
+    """Bring the database to this version's schema. `serve` does so too, at its start."""
+    from claude_agent_http.commands.migrate import run_migrate
+
+    raise typer.Exit(run_migrate(config_file=config))
+
+
+@app.command("demo-model")
+def demo_model(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port", min=1, max=65535)] = 8080,
+) -> None:
+    """Serve the scripted demo model alone: a Messages API that needs no key."""
+    from claude_agent_http.commands.demo_model import run_demo_model
+
+    raise typer.Exit(run_demo_model(host=host, port=port))

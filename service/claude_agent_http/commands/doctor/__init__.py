@@ -1,0 +1,1 @@
+"""`doctor`: what can be wrong on this machine, checked one by one."""

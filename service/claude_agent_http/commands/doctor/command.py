@@ -1,0 +1,79 @@
+"""`doctor`: every check in turn, printed as a list; 1 when one failed."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.text import Text
+
+from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_cpu
+from claude_agent_http.commands.doctor.database import check_database
+from claude_agent_http.commands.doctor.finding import Finding, fail, ok, warn
+from claude_agent_http.commands.doctor.folders import (
+    check_base_dir,
+    check_database_dir,
+    check_disk,
+    check_home,
+)
+from claude_agent_http.commands.doctor.identity import check_model, check_uid
+from claude_agent_http.commands.doctor.memory import check_memory
+from claude_agent_http.commands.doctor.port import check_port
+from claude_agent_http.commands.terminal import stdout
+from claude_agent_http.settings import Loaded, SettingsError, load_settings
+
+__all__ = ["examine", "run_doctor"]
+
+_STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
+
+
+def run_doctor(*, as_json: bool, config_file: Path | None) -> int:
+    findings: list[Finding] = []
+    for finding in examine(os.environ, Path.cwd(), config_file):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    failed = any(finding.level == "fail" for finding in findings)
+    if as_json:
+        content = {"ok": not failed, "findings": [asdict(finding) for finding in findings]}
+        stdout().file.write(json.dumps(content, indent=2) + "\n")
+    return 1 if failed else 0
+
+
+def examine(environ: Mapping[str, str], cwd: Path, config_file: Path | None = None) -> Iterator[Finding]:
+    """Each finding as soon as it is made. A broken configuration leaves only HOME to be checked."""
+    yield check_home(environ)
+    try:
+        loaded = load_settings(environ, cwd, config_file)
+    except SettingsError as error:
+        advice = "correct the keys named here; `claude-agent-http config` shows them all when it is right"
+        yield fail("configuration", str(error), advice)
+        return
+    yield _configuration(loaded)
+    settings = loaded.settings
+    yield check_model(loaded)
+    yield check_uid(loaded)
+    yield check_base_dir(settings)
+    yield check_database_dir(settings)
+    yield check_disk(settings)
+    yield check_database(settings)
+    yield check_port(settings)
+    yield check_cpu(settings)
+    yield check_agent_cli(settings, environ)
+    yield check_memory(settings)
+
+
+def _configuration(loaded: Loaded) -> Finding:
+    source = str(loaded.config_file or "environment and defaults")
+    if loaded.warnings:
+        return warn("configuration", "; ".join(loaded.warnings), "correct or remove them")
+    return ok("configuration", source)
+
+
+def _print(finding: Finding) -> None:
+    console = stdout()
+    mark = Text(f"{finding.level:<5}", _STYLES[finding.level])
+    console.print(Text.assemble(mark, (f"{finding.name}: ", "bold"), finding.found))
+    if finding.advice:
+        console.print(Text(f"      -> {finding.advice}"))

@@ -1,0 +1,91 @@
+"""`serve`: say what will run and where, then run it."""
+
+import ipaddress
+from pathlib import Path
+
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from claude_agent_http import __version__
+from claude_agent_http.commands.terminal import EXIT_CONFIGURATION, complain, load, stdout, warn
+from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.settings import ApiSettings, Given, Settings, covered_url
+
+__all__ = ["banner", "run_serve"]
+
+_DEMO = "DEMO MODEL: answers are scripted, no real model is asked"
+_REAL = (
+    "for a real one set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL) and start again"
+)
+
+
+def run_serve(*, host: str | None, port: str | None, config_file: Path | None) -> int:
+    chosen = {"api.host": ("--host", host), "api.port": ("--port", port)}
+    options = [Given(key, value, name) for key, (name, value) in chosen.items() if value is not None]
+    loaded = load(config_file, options)
+    if loaded is None:
+        return EXIT_CONFIGURATION
+    _announce(loaded.settings)
+    for warning in loaded.warnings:
+        warn(warning)
+    # Imported here so that a bad configuration is told, and a good one shown, before the slow part.
+    from claude_agent_http.app import serve  # noqa: PLC0415
+
+    try:
+        return serve(loaded)
+    except ClaudeAgentError as error:
+        complain(str(error))
+        return 1
+
+
+def banner(settings: Settings) -> dict[str, str]:
+    """What a starting service says of itself, label to text; no secrets."""
+    url = _url(settings.api)
+    session = settings.session
+    storage = {
+        "memory": "memory (lost at the end)",
+        "sqlite": f"sqlite, {session.sqlite_path}",
+        "postgresql": f"postgresql, {session.pg_host}:{session.pg_port}/{session.pg_database}",
+    }
+    return {
+        "url": url or f"a free port of {settings.api.host}",
+        "docs": f"{url}/docs" if url else "/docs",
+        "model": f"{_DEMO}; {_REAL}" if settings.uses_demo_model else _model(settings),
+        "storage": storage[session.storage],
+        "users": str(settings.user.base_dir),
+    }
+
+
+def _announce(settings: Settings) -> None:
+    console = stdout()
+    facts = banner(settings)
+    if not console.is_terminal:
+        console.print(Text(f"claude-agent-http {__version__}"))
+        for label, text in facts.items():
+            console.print(Text(f"{label}: {text}"))
+        return
+    table = Table.grid(padding=(0, 2))
+    for label, text in facts.items():
+        table.add_row(Text(label, "dim"), Text(text, "bold" if label == "url" else ""))
+    console.print(Panel(table, title=f"claude-agent-http {__version__}", expand=False))
+    if settings.uses_demo_model:
+        console.print(Panel(Text(f"{_DEMO}\n{_REAL}"), style="bold black on yellow", expand=False))
+
+
+def _url(api: ApiSettings) -> str:
+    if api.port == 0:
+        return ""
+    try:
+        address = ipaddress.ip_address(api.host)
+    except ValueError:
+        return f"http://{api.host}:{api.port}"
+    if address.is_unspecified:
+        return f"http://localhost:{api.port}"
+    return f"http://[{address}]:{api.port}" if address.version == 6 else f"http://{address}:{api.port}"
+
+
+def _model(settings: Settings) -> str:
+    name = settings.defaults.model or "the CLI's default"
+    base = settings.model.base_url
+    return f"{name} at {covered_url(base)}" if base else name

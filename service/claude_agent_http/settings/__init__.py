@@ -1,0 +1,39 @@
+"""One frozen Settings, read once by a command: environment > config.yaml > default."""
+
+from claude_agent_http.settings.given import Given
+from claude_agent_http.settings.load import Loaded, load_settings
+from claude_agent_http.settings.mcp import McpServer, PluginSettings, RemoteServer, StdioServer
+from claude_agent_http.settings.model import (
+    ApiSettings,
+    DefaultsSettings,
+    LoggingSettings,
+    ModelSettings,
+    SessionSettings,
+    Settings,
+    UserSettings,
+)
+from claude_agent_http.settings.problems import Problem, SettingsError
+from claude_agent_http.settings.report import COVER, Row, covered_url, report
+
+__all__ = [
+    "COVER",
+    "ApiSettings",
+    "DefaultsSettings",
+    "Given",
+    "Loaded",
+    "LoggingSettings",
+    "McpServer",
+    "ModelSettings",
+    "PluginSettings",
+    "Problem",
+    "RemoteServer",
+    "Row",
+    "SessionSettings",
+    "Settings",
+    "SettingsError",
+    "StdioServer",
+    "UserSettings",
+    "covered_url",
+    "load_settings",
+    "report",
+]

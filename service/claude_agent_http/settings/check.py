@@ -1,0 +1,90 @@
+"""What single values cannot tell: paths that must exist, keys that contradict each other."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from claude_agent_http.settings.model import Settings
+from claude_agent_http.settings.problems import Problem
+
+__all__ = ["contradictions", "hints", "with_absolute_paths"]
+
+
+def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Path) -> Settings:
+    """Relative paths stand under `cwd`; `~` is HOME; a bare `cli_path` not there is sought on PATH."""
+
+    def absolute(path: Path) -> Path:
+        home = environ.get("HOME")
+        at_home = bool(home) and path.parts[:1] == ("~",)
+        place = Path(home or "", *path.parts[1:]) if at_home else path
+        return Path(os.path.normpath(cwd / place))
+
+    def command(path: Path) -> Path:
+        if len(path.parts) == 1 and not absolute(path).exists():
+            path = Path(shutil.which(path, path=environ.get("PATH", os.defpath)) or path)
+        return absolute(path)
+
+    cli = settings.defaults.cli_path
+    return settings.model_copy(
+        update={
+            "user": settings.user.model_copy(update={"base_dir": absolute(settings.user.base_dir)}),
+            "session": settings.session.model_copy(
+                update={"sqlite_path": absolute(settings.session.sqlite_path)}
+            ),
+            "defaults": settings.defaults.model_copy(update={"cli_path": command(cli) if cli else None}),
+            "plugins": tuple(
+                plugin.model_copy(update={"path": absolute(plugin.path)}) for plugin in settings.plugins
+            ),
+        }
+    )
+
+
+def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
+    yield from _paths(settings, origins)
+    if settings.model.demo == "on" and settings.has_model_access:
+        keys = [
+            f"model.{name}" for name in ("api_key", "auth_token", "base_url") if getattr(settings.model, name)
+        ]
+        given = " and ".join(f"{key} (from {origins[key]})" for key in keys)
+        message = f"with {given} set the demo model is never used; remove one or the other"
+        yield Problem("model.demo", origins["model.demo"], message)
+
+
+def hints(settings: Settings) -> Iterator[str]:
+    if not settings.has_model_access and not settings.uses_demo_model:
+        yield (
+            "no model is configured: the service starts, but every turn will fail; set ANTHROPIC_API_KEY, or "
+            "CLAUDE_AGENT_MODEL_DEMO=on for the scripted demo model"
+        )
+
+
+def _paths(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
+    base, database, cli = settings.user.base_dir, settings.session.sqlite_path, settings.defaults.cli_path
+    if (file := _file_on_the_way(base)) is not None:
+        yield Problem("user.base_dir", origins["user.base_dir"], f"should be a folder, but {file} is a file")
+    if settings.session.storage == "sqlite":
+        source = origins["session.sqlite_path"]
+        if database.is_dir():
+            yield Problem("session.sqlite_path", source, f"should be a file, but {database} is a folder")
+        elif (file := _file_on_the_way(database.parent)) is not None:
+            yield Problem("session.sqlite_path", source, f"should lie in a folder, but {file} is a file")
+    if cli is not None and not (cli.is_file() and os.access(cli, os.X_OK)):
+        what = "is no file that can be run" if cli.exists() else "does not exist"
+        yield Problem("defaults.cli_path", origins["defaults.cli_path"], f"{cli} {what}")
+    for index, plugin in enumerate(settings.plugins):
+        if not plugin.path.is_dir():
+            yield Problem(f"plugins.{index}.path", origins["plugins"], f"{plugin.path} is no folder")
+
+
+def _file_on_the_way(folder: Path) -> Path | None:
+    """The part of the path that exists and is no folder."""
+    for part in (folder, *folder.parents):
+        try:
+            if part.is_dir():
+                return None
+            if part.exists():
+                return part
+        except OSError:
+            return None
+    return None

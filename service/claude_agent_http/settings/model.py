@@ -1,0 +1,154 @@
+"""Every setting, its type, default and meaning. No source is read here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from claude_agent_http.settings.mcp import McpServer, PluginSettings, ServerName
+from claude_agent_http.settings.values import (
+    Credential,
+    DemoChoice,
+    FilePath,
+    Host,
+    HttpUrl,
+    Name,
+    Number,
+    Origin,
+    PermissionMode,
+    PgHost,
+    Port,
+    Seconds,
+    SettingSource,
+    ToolName,
+    no_truth,
+)
+
+__all__ = [
+    "ApiSettings",
+    "DefaultsSettings",
+    "LoggingSettings",
+    "ModelSettings",
+    "SessionSettings",
+    "Settings",
+    "UserSettings",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class UserSettings(_Section):
+    base_dir: FilePath = Field(
+        Path("data/claude-users"), description="folder of the users' homes and workspaces"
+    )
+    auto_create_dir: bool = Field(True, description="make missing folders")
+
+
+class SessionSettings(_Section):
+    storage: Literal["memory", "sqlite", "postgresql"] = Field(
+        "sqlite", description="where sessions are kept"
+    )
+    ttl: Seconds = Field(3600, description="seconds after which an unused session is closed; 0 = never")
+    sqlite_path: FilePath = Field(Path("data/db/sessions.db"), description="the SQLite file")
+    pg_host: PgHost = Field("localhost", description="PostgreSQL host, or the folder of its UNIX socket")
+    pg_port: Port = Field(5432, description="PostgreSQL port")
+    pg_database: Name = Field("claude_agent", description="PostgreSQL database")
+    pg_user: Name = Field("postgres", description="PostgreSQL role")
+    pg_password: SecretStr | None = Field(None, description="PostgreSQL password")
+
+
+class ApiSettings(_Section):
+    host: Host = Field("127.0.0.1", description="address to listen on; 0.0.0.0 = every one")
+    port: Annotated[Number, Field(ge=0, le=65535)] = Field(8000, description="port; 0 = any free one")
+    cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages may call the API")
+    max_sessions: Number = Field(20, ge=1, description="most sessions with a live agent process at once")
+    max_sessions_per_user: Number = Field(5, ge=1, description="the same, for one user")
+    max_concurrent_requests: Number = Field(5, ge=1, description="most turns at once")
+    memory_limit_mb: Number = Field(
+        7168, ge=1, description="MB of memory past which no agent process is started"
+    )
+    idle_session_timeout: Seconds = Field(
+        600, ge=1, description="seconds until an idle agent process is stopped"
+    )
+    drain_seconds: Annotated[Seconds, Field(le=3600)] = Field(
+        30, description="seconds that running turns have to end after SIGTERM"
+    )
+    prestart: bool = Field(True, description="start the agent process when its session is created")
+
+
+class DefaultsSettings(_Section):
+    system_prompt: str | None = Field(None, description="text that replaces the agent's own prompt")
+    permission_mode: PermissionMode = Field("bypassPermissions", description="what an agent may do unasked")
+    allowed_tools: tuple[ToolName, ...] = Field((), description="tools allowed without asking")
+    disallowed_tools: tuple[ToolName, ...] = Field((), description="tools taken away")
+    setting_sources: tuple[SettingSource, ...] = Field(
+        (), description="settings the CLI reads: user, project, local"
+    )
+    cli_path: FilePath | None = Field(None, description="another claude CLI than the SDK's own")
+    model: Name | None = Field(None, description="model; empty = the CLI's default")
+    max_turns: Number | None = Field(None, ge=1, description="most model turns for one message")
+    max_budget_usd: Annotated[float, BeforeValidator(no_truth)] | None = Field(
+        None, gt=0, allow_inf_nan=False, description="most US dollars a session may cost"
+    )
+
+
+class ModelSettings(_Section):
+    api_key: Credential | None = Field(None, description="key of the model API")
+    auth_token: Credential | None = Field(
+        None, description="bearer token of the model API, for endpoints of your own"
+    )
+    base_url: HttpUrl | None = Field(None, description="another model API than Anthropic's")
+    demo: DemoChoice = Field(
+        "auto", description="scripted demo model: auto = when nothing else is configured"
+    )
+
+
+class LoggingSettings(_Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severity that is logged"
+    )
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto = console on a terminal, else json"
+    )
+
+
+class Settings(BaseSettings):
+    """Made by `load_settings`; made directly it takes its arguments and nothing from the environment."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, case_sensitive=True
+    )
+
+    user: UserSettings = UserSettings()
+    session: SessionSettings = SessionSettings()
+    api: ApiSettings = ApiSettings()
+    defaults: DefaultsSettings = DefaultsSettings()
+    model: ModelSettings = ModelSettings()
+    logging: LoggingSettings = LoggingSettings()
+    mcp_servers: dict[ServerName, McpServer] = Field({}, description="MCP servers by name")
+    plugins: tuple[PluginSettings, ...] = Field((), description="plugins, each {type: local, path: FOLDER}")
+
+    @property
+    def has_model_access(self) -> bool:
+        """Whether a key, a token or an endpoint of the user's own is configured."""
+        model = self.model
+        return bool(model.api_key or model.auth_token or model.base_url)
+
+    @property
+    def uses_demo_model(self) -> bool:
+        return self.model.demo == "on" or (self.model.demo == "auto" and not self.has_model_access)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The environment is read by names of our own; the library's would take USER for a section.
+        return (init_settings,)

@@ -1,0 +1,102 @@
+"""The types of single settings: what a value may be, whatever its source."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+__all__ = [
+    "Credential",
+    "DemoChoice",
+    "FilePath",
+    "Host",
+    "HttpUrl",
+    "Name",
+    "Number",
+    "Origin",
+    "PermissionMode",
+    "PgHost",
+    "Port",
+    "Seconds",
+    "SettingSource",
+    "ToolName",
+    "no_truth",
+]
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?")
+_YEARS_10 = 315_360_000
+
+
+def no_truth(value: Any) -> Any:
+    """YAML's true and false are no numbers, though Python says so."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("should be a host name or an IP address, without scheme, port or path")
+    return value
+
+
+def _pg_host(value: str) -> str:
+    """As libpq has it: what begins with a slash is the folder of a UNIX socket."""
+    if value.startswith("/") and not re.search(r"[\s\0]", value):
+        return value
+    return _host(value)
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"should be a URL ({error})") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or re.search(r"\s", value):
+        raise ValueError("should be a URL such as https://host:port/path")
+    return value
+
+
+def _origin(value: str) -> str:
+    if value == "*":
+        return value
+    parts = urlsplit(_http_url(value))
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("should be * or an origin such as https://example.com, without a path")
+    return value.rstrip("/")
+
+
+def _path(value: Any) -> Any:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("should be a path")
+    return value
+
+
+def _credential(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+        raise ValueError("should be one line of printable ASCII characters without spaces")
+    return value
+
+
+def _demo_word(value: Any) -> Any:
+    # YAML 1.1 reads a bare on or off as a truth value.
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+Number = Annotated[int, BeforeValidator(no_truth)]
+Port = Annotated[Number, Field(ge=1, le=65535)]
+Seconds = Annotated[Number, Field(ge=0, le=_YEARS_10)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Host = Annotated[str, AfterValidator(_host)]
+PgHost = Annotated[str, AfterValidator(_pg_host)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Origin = Annotated[str, AfterValidator(_origin)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Credential = Annotated[SecretStr, AfterValidator(_credential)]
+ToolName = Annotated[str, Field(min_length=1)]
+PermissionMode = Literal["default", "acceptEdits", "bypassPermissions", "plan", "dontAsk", "auto"]
+SettingSource = Literal["user", "project", "local"]
+DemoChoice = Annotated[Literal["auto", "on", "off"], BeforeValidator(_demo_word)]

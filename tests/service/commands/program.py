@@ -1,0 +1,37 @@
+"""Runs the program as a user does: another process, an environment of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import claude_agent_http
+
+PACKAGES = Path(claude_agent_http.__file__).parents[1]
+LIMIT_SECONDS = 60
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES), "LANG": "C.UTF-8", **extra}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "claude_agent_http", *arguments]
+
+
+def run(
+    *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The ended program. HOME is `cwd` unless `env` says otherwise."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment({"HOME": str(cwd)} if env is None else env),
+        input=given,
+        text=True,
+        encoding="utf-8",
+        capture_output=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )

@@ -1,0 +1,172 @@
+"""Help, version, config, migrate, serve's refusals and demo-model, each as a process."""
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.service.commands.program import LIMIT_SECONDS, command, environment, run
+
+import claude_agent_http
+from claude_agent_http.commands.serve import banner
+from claude_agent_http.settings import load_settings
+
+COMMANDS = ["serve", "chat", "config", "doctor", "migrate", "demo-model"]
+
+
+def test_version(tmp_path: Path):
+    ended = run("--version", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, f"claude-agent-http {claude_agent_http.__version__}\n")
+
+
+def test_help_names_every_command(tmp_path: Path):
+    ended = run("--help", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert all(f"  {name} " in ended.stdout for name in COMMANDS)
+    assert run(cwd=tmp_path).stdout == ended.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, tmp_path: Path):
+    ended = run(name, "--help", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "Usage: " in ended.stdout
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path):
+    ended = run("--help", cwd=tmp_path, env={"PYTHONPROFILEIMPORTTIME": "1", "HOME": str(tmp_path)})
+    for heavy in ("pydantic", "fastapi", "sqlalchemy", "httpx", "claude_agent_sdk", "uvicorn"):
+        assert f" {heavy}\n" not in ended.stderr
+
+
+def test_config_shows_every_setting_and_no_secret(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text("api:\n  port: 9001\n")
+    env = {"HOME": str(tmp_path), "ANTHROPIC_API_KEY": "hush", "CLAUDE_AGENT_MAX_SESSIONS": "3"}
+    ended = run("config", cwd=tmp_path, env=env)
+    assert ended.returncode == 0
+    lines = ended.stdout.splitlines()
+    assert lines[0] == f"configuration file: {tmp_path}/config.yaml"
+    rows = {key: (value, source) for key, value, source in (line.split("\t") for line in lines[1:])}
+    assert rows["api.port"] == ("9001", f"{tmp_path}/config.yaml:2")
+    assert rows["api.max_sessions"] == ("3", "CLAUDE_AGENT_MAX_SESSIONS")
+    assert rows["model.api_key"] == ("********", "ANTHROPIC_API_KEY")
+    assert rows["session.pg_password"] == ("-", "default")
+    assert "hush" not in ended.stdout + ended.stderr
+
+
+def test_config_as_json(tmp_path: Path):
+    env = {"ANTHROPIC_AUTH_TOKEN": "hush", "CLAUDE_AGENT_API_PROT": "1"}
+    ended = run("config", "--json", cwd=tmp_path, env=env)
+    content = json.loads(ended.stdout)
+    values = {row["key"]: row["value"] for row in content["settings"]}
+    assert values["model.auth_token"] == "********"
+    assert values["api.port"] == 8000
+    assert content["config_file"] is None
+    assert "CLAUDE_AGENT_API_PORT" in content["warnings"][0]
+    assert "hush" not in ended.stdout
+
+
+@pytest.mark.parametrize("name", ["config", "serve", "migrate"])
+def test_a_bad_configuration_ends_with_2_and_says_why(name: str, tmp_path: Path):
+    (tmp_path / "config.yaml").write_text("api:\n  prot: 1\n")
+    ended = run(name, cwd=tmp_path, env={"CLAUDE_AGENT_MAX_SESSIONS": "x"})
+    assert ended.returncode == 2
+    assert f"api.prot (from {tmp_path}/config.yaml:2): unknown key; did you mean 'api.port'?" in ended.stderr
+    assert "api.max_sessions (from CLAUDE_AGENT_MAX_SESSIONS): " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_bad_option_of_serve_is_named(tmp_path: Path):
+    ended = run("serve", "--port", "web", "--host", "a b", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "api.port (from --port): " in ended.stderr
+    assert "api.host (from --host): " in ended.stderr
+
+
+def test_a_missing_configuration_file_is_named(tmp_path: Path):
+    ended = run("config", "--config", "none.yaml", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert f"{tmp_path}/none.yaml does not exist" in ended.stderr
+
+
+def test_migrate_makes_the_database_once(tmp_path: Path):
+    first, second = run("migrate", cwd=tmp_path), run("migrate", cwd=tmp_path)
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stdout.startswith("sqlite: migrated from empty to ")
+    assert second.stdout.startswith("sqlite: already at ")
+    assert (tmp_path / "data/db/sessions.db").is_file()
+
+
+def test_migrate_of_memory_has_nothing_to_do(tmp_path: Path):
+    ended = run("migrate", cwd=tmp_path, env={"CLAUDE_AGENT_SESSION_STORAGE": "memory"})
+    assert (ended.returncode, ended.stdout) == (0, "memory storage: nothing to migrate\n")
+
+
+def test_migrate_of_what_is_no_database(tmp_path: Path):
+    (tmp_path / "x.db").write_bytes(b"no database at all" * 100)
+    ended = run("migrate", cwd=tmp_path, env={"CLAUDE_AGENT_SESSION_SQLITE_PATH": "x.db"})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "label", "wanted"),
+    [
+        ({}, "url", "http://127.0.0.1:8000"),
+        ({}, "docs", "http://127.0.0.1:8000/docs"),
+        ({}, "model", "DEMO MODEL"),
+        ({}, "model", "ANTHROPIC_API_KEY"),
+        ({"ANTHROPIC_API_KEY": "hush", "ANTHROPIC_MODEL": "claude-x"}, "model", "claude-x"),
+        ({"ANTHROPIC_BASE_URL": "http://u:hush@h/"}, "model", "http://********@h/"),
+        ({"CLAUDE_AGENT_API_HOST": "0.0.0.0"}, "url", "http://localhost:8000"),
+        ({"CLAUDE_AGENT_API_HOST": "::1"}, "url", "http://[::1]:8000"),
+        ({"CLAUDE_AGENT_API_PORT": "0"}, "url", "a free port of 127.0.0.1"),
+        ({"CLAUDE_AGENT_SESSION_STORAGE": "memory"}, "storage", "lost at the end"),
+        (
+            {"CLAUDE_AGENT_SESSION_STORAGE": "postgresql", "CLAUDE_AGENT_SESSION_PG_PASSWORD": "hush"},
+            "storage",
+            "postgresql, localhost:5432/claude_agent",
+        ),
+    ],
+)
+def test_what_a_starting_service_says(environ: dict[str, str], label: str, wanted: str, tmp_path: Path):
+    facts = banner(load_settings(environ, tmp_path).settings)
+    assert wanted in facts[label]
+    assert "hush" not in str(facts)
+
+
+def test_the_demo_model_serves_and_says_how_to_use_it(tmp_path: Path):
+    port = free_port()
+    program = subprocess.Popen(
+        command("demo-model", "--port", str(port)),
+        cwd=tmp_path,
+        env=environment({"PYTHONUNBUFFERED": "1"}),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with program:
+        try:
+            assert program.stdout is not None
+            lines = [program.stdout.readline(), program.stdout.readline()]
+            with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:
+                assert client.get(f"http://127.0.0.1:{port}/healthz").json() == {"status": "ok"}
+        finally:
+            program.send_signal(signal.SIGINT)
+            program.wait(LIMIT_SECONDS)
+    assert f"ANTHROPIC_BASE_URL=http://127.0.0.1:{port}" in lines[1]
+
+
+def test_the_demo_model_says_when_its_port_is_taken(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("demo-model", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "cannot listen on 127.0.0.1:" in ended.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,276 @@
+"""doctor on good and broken set-ups: what it finds, what it advises, and its exit code."""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.service.commands.program import run
+
+from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_cpu
+from claude_agent_http.commands.doctor.command import examine
+from claude_agent_http.commands.doctor.finding import Finding
+from claude_agent_http.commands.doctor.memory import available_mb, check_memory
+from claude_agent_http.settings import load_settings
+
+V = "CLAUDE_AGENT_"
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Path:
+    return script(tmp_path, "echo '9.9.9 (Stand-in)'")
+
+
+def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
+    ended = run("doctor", "--json", cwd=tmp_path, env=sound(tmp_path, cli))
+    content = json.loads(ended.stdout)
+    assert [finding for finding in content["findings"] if finding["level"] == "fail"] == []
+    assert (ended.returncode, content["ok"]) == (0, True)
+    assert {finding["name"] for finding in content["findings"]} == {
+        "home",
+        "configuration",
+        "model key",
+        "uid",
+        "users' folder",
+        "database folder",
+        "disk space",
+        "database",
+        "port",
+        "cpu",
+        "agent CLI",
+        "memory",
+    }
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_fault_gives_1_and_an_advice(tmp_path: Path, cli: Path):
+    ended = run("doctor", cwd=tmp_path, env=sound(tmp_path, cli) | {"HOME": "/no/such/home"})
+    assert ended.returncode == 1
+    assert "fail home: HOME is /no/such/home, which does not exist\n      -> set HOME to" in ended.stdout
+
+
+def test_no_secret_is_printed(tmp_path: Path, cli: Path):
+    env = sound(tmp_path, cli) | {
+        "ANTHROPIC_API_KEY": "hush",
+        "ANTHROPIC_BASE_URL": "http://u:hush@localhost",
+        f"{V}SESSION_STORAGE": "postgresql",
+        f"{V}SESSION_PG_PASSWORD": "hush",
+        f"{V}SESSION_PG_PORT": "1",
+    }
+    ended = run("doctor", cwd=tmp_path, env=env)
+    assert "api_key from ANTHROPIC_API_KEY" in ended.stdout
+    assert "hush" not in ended.stdout + ended.stderr
+
+
+def test_home_must_be_set(tmp_path: Path, cli: Path):
+    env = sound(tmp_path, cli)
+    del env["HOME"]
+    assert found(env, tmp_path)["home"].found == "HOME is not set: the agent's CLI cannot start"
+
+
+def test_home_must_be_a_folder(tmp_path: Path, cli: Path):
+    (tmp_path / "file").write_text("")
+    finding = found(sound(tmp_path, cli) | {"HOME": str(tmp_path / "file")}, tmp_path)["home"]
+    assert (finding.level, finding.found) == ("fail", f"HOME is {tmp_path}/file, which is no folder")
+
+
+def test_a_bad_configuration_is_a_finding(tmp_path: Path):
+    findings = found({"HOME": str(tmp_path), f"{V}API_PORT": "x"}, tmp_path)
+    assert findings["configuration"].level == "fail"
+    assert f"api.port (from {V}API_PORT)" in findings["configuration"].found
+    assert set(findings) == {"home", "configuration"}
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path, cli: Path):
+    (tmp_path / "file").write_text("")
+    finding = found(sound(tmp_path, cli) | {f"{V}USER_BASE_DIR": "file"}, tmp_path)["configuration"]
+    assert "should be a folder" in finding.found
+
+
+def test_a_missing_folder_that_may_not_be_made(tmp_path: Path, cli: Path):
+    finding = found(sound(tmp_path, cli) | {f"{V}USER_AUTO_CREATE_DIR": "false"}, tmp_path)["users' folder"]
+    assert (finding.level, "auto_create_dir" in finding.advice) == ("fail", True)
+
+
+@pytest.mark.parametrize("key", ["USER_BASE_DIR", "SESSION_SQLITE_PATH"])
+def test_a_folder_that_nobody_can_write(key: str, tmp_path: Path, cli: Path):
+    # /proc takes no files, not even from root.
+    env = sound(tmp_path, cli) | {f"{V}{key}": "/proc/claude/x"}
+    finding = found(env, tmp_path)["users' folder" if key == "USER_BASE_DIR" else "database folder"]
+    assert finding.level == "fail"
+    assert "/proc is not writable" in finding.found
+    assert f"chown -R {os.geteuid()}" in finding.advice
+
+
+def test_a_folder_of_someone_else(tmp_path: Path, cli: Path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder = tmp_path / "users"
+    folder.mkdir()
+    os.chown(folder, 4321, 4321)
+    finding = found(sound(tmp_path, cli) | {f"{V}USER_BASE_DIR": str(folder)}, tmp_path)["users' folder"]
+    assert (finding.level, "belongs to uid 4321" in finding.found) == ("warn", True)
+
+
+def test_a_port_in_use_by_another_program(tmp_path: Path, cli: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        finding = found(sound(tmp_path, cli) | {f"{V}API_PORT": str(port)}, tmp_path)["port"]
+    assert (finding.level, finding.found) == ("fail", f"127.0.0.1:{port} is in use by another program")
+    assert f"ss -tlnp | grep :{port}" in finding.advice
+
+
+def test_an_address_of_another_machine(tmp_path: Path, cli: Path):
+    finding = found(sound(tmp_path, cli) | {f"{V}API_HOST": "192.0.2.1"}, tmp_path)["port"]
+    assert (finding.level, "no address of this machine" in finding.found) == ("fail", True)
+
+
+def test_a_database_that_refuses(tmp_path: Path, cli: Path):
+    env = sound(tmp_path, cli) | {f"{V}SESSION_STORAGE": "postgresql", f"{V}SESSION_PG_PORT": "1"}
+    env[f"{V}SESSION_PG_HOST"] = "127.0.0.1"
+    finding = found(env, tmp_path)["database"]
+    assert finding.level == "fail"
+    assert "refused" in finding.found
+    assert "pg_isready" in finding.advice
+
+
+async def test_a_postgres_before_and_after_its_migration(tmp_path: Path, cli: Path, postgres_dsn: str):
+    url = urlsplit(postgres_dsn)
+    async with by_tcp(Path(parse_qs(url.query)["host"][0]) / ".s.PGSQL.5432") as port:
+        env = sound(tmp_path, cli) | {
+            f"{V}SESSION_STORAGE": "postgresql",
+            f"{V}SESSION_PG_HOST": "127.0.0.1",
+            f"{V}SESSION_PG_PORT": str(port),
+            f"{V}SESSION_PG_DATABASE": url.path.removeprefix("/"),
+        }
+        before = await asyncio.to_thread(found, env, tmp_path)
+        migrated = await asyncio.to_thread(run, "migrate", cwd=tmp_path, env=env)
+        after = await asyncio.to_thread(found, env, tmp_path)
+    assert "postgresql answers; no schema yet" in before["database"].found
+    assert migrated.stdout.startswith("postgresql: migrated from empty to ")
+    assert "postgresql answers; its schema is " in after["database"].found
+
+
+@asynccontextmanager
+async def by_tcp(socket_file: Path) -> AsyncIterator[int]:
+    """A port that leads to a UNIX socket: the settings name a host and a port."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while block := await reader.read(65536):
+            writer.write(block)
+            await writer.drain()
+        writer.close()
+
+    async def bridge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(socket_file)
+        ways = carry(reader, far_writer), carry(far_reader, writer)
+        await asyncio.gather(*ways, return_exceptions=True)
+
+    async with await asyncio.start_server(bridge, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def test_a_file_that_is_no_database(tmp_path: Path, cli: Path):
+    (tmp_path / "x.db").write_bytes(b"no database at all" * 100)
+    finding = found(sound(tmp_path, cli) | {f"{V}SESSION_SQLITE_PATH": "x.db"}, tmp_path)["database"]
+    assert (finding.level, "not an SQLite database" in finding.found) == ("fail", True)
+
+
+def test_a_database_with_its_schema(tmp_path: Path, cli: Path):
+    assert run("migrate", cwd=tmp_path).returncode == 0
+    assert "sqlite answers; its schema is " in found(sound(tmp_path, cli), tmp_path)["database"].found
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("exit 3", "ended with 3"),
+        ("echo broken >&2; exit 1", "ended with 1: broken"),
+        ("kill -ILL $$", "instructions this CPU lacks"),
+        ("kill -KILL $$", "was killed"),
+    ],
+)
+def test_a_cli_that_does_not_start(body: str, wanted: str, tmp_path: Path):
+    env = sound(tmp_path, script(tmp_path, body))
+    finding = check_agent_cli(load_settings(env, tmp_path).settings, env)
+    assert (finding.level, wanted in finding.found) == ("fail", True)
+    assert finding.advice
+
+
+def test_a_cli_that_cannot_be_run(tmp_path: Path):
+    cli = tmp_path / "claude"
+    cli.write_bytes(b"\x7fELF nonsense")
+    cli.chmod(0o755)
+    env = sound(tmp_path, cli)
+    finding = check_agent_cli(load_settings(env, tmp_path).settings, env)
+    assert (finding.level, "cannot be run" in finding.found) == ("fail", True)
+
+
+def test_a_missing_cli_stops_the_configuration(tmp_path: Path):
+    finding = found(sound(tmp_path, tmp_path / "none"), tmp_path)["configuration"]
+    assert f"{tmp_path}/none does not exist" in finding.found
+
+
+def test_the_cli_is_told_no_secret(tmp_path: Path):
+    env = sound(tmp_path, script(tmp_path, 'echo "key=$ANTHROPIC_API_KEY"')) | {"ANTHROPIC_API_KEY": "hush"}
+    assert check_agent_cli(load_settings(env, tmp_path).settings, env).found.startswith("key= ")
+
+
+@pytest.mark.parametrize(("flags", "level"), [("fpu avx avx2", "ok"), ("fpu sse avx512x", "fail")])
+def test_a_cpu_with_and_without_avx(flags: str, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
+    assert check_cpu(load_settings({}, tmp_path).settings, tmp_path / "cpuinfo").level == level
+
+
+@pytest.mark.parametrize(
+    ("limit_mb", "environ", "level"),
+    [
+        (300, {}, "fail"),
+        (1000, {}, "warn"),
+        (1000, {f"{V}MEMORY_LIMIT_MB": "900", f"{V}MAX_SESSIONS": "3"}, "ok"),
+        (1000, {f"{V}MEMORY_LIMIT_MB": "900", f"{V}MAX_SESSIONS": "4"}, "warn"),
+    ],
+)
+def test_memory_against_a_container_limit(limit_mb: int, environ: dict[str, str], level: str, tmp_path: Path):
+    (tmp_path / "memory.max").write_text(f"{limit_mb * 1024 * 1024}\n")
+    (tmp_path / "memory.current").write_text("0\n")
+    assert available_mb(tmp_path) == limit_mb
+    finding = check_memory(load_settings(environ, tmp_path).settings, tmp_path)
+    assert finding.level == level
+    assert f"{limit_mb} MB available" in finding.found
+
+
+def test_without_a_container_limit_the_machine_counts(tmp_path: Path):
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("5\n")
+    assert available_mb(tmp_path) > 0
+
+
+def sound(home: Path, cli: Path) -> dict[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    return {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        f"{V}API_PORT": str(port),
+        f"{V}CLI_PATH": str(cli),
+        f"{V}MAX_SESSIONS": "1",
+        f"{V}MEMORY_LIMIT_MB": "400",
+    }
+
+
+def script(folder: Path, body: str) -> Path:
+    cli = folder / "stand-in"
+    cli.write_text(f"#!/bin/sh\n{body}\n")
+    cli.chmod(0o755)
+    return cli
+
+
+def found(env: dict[str, str], cwd: Path) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(env, cwd)}
