@@ -59,6 +59,11 @@ class TurnEnd:
     error: TurnError | None = None
     interrupted: str | None = None
 
+    @classmethod
+    def failed(cls, kind: ErrorKind, message: str) -> "TurnEnd":
+        """A turn that nothing will try again by itself."""
+        return cls(StopReason.RETRIES_EXHAUSTED, error=TurnError(kind, message))
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

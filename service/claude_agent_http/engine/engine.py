@@ -19,8 +19,7 @@ from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.live import LiveSessions, MemoryGauge
 from claude_agent_http.engine.recovery import end_cut_turns
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
-from claude_agent_http.engine.turn import Turn
-from claude_agent_http.engine.turn_run import TIMEOUT
+from claude_agent_http.engine.turn import TIMEOUT, Turn
 from claude_agent_http.engine.worker import WorkerParts
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Workspaces
 
@@ -111,6 +110,7 @@ class Engine:
         await self.get(session_id)
         await self._live.stop(session_id)
         await self._store.sessions.delete(session_id)
+        await self._live.stop(session_id)  # a message may have come in between
         await self._runtimes.forget(session_id)
         self._hub.end(session_id)
 

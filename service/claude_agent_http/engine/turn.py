@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from claude_agent_http.domain.event import Event
 from claude_agent_http.domain.turn import TurnEnd
 
+TIMEOUT = "timeout"
+"""The reason of an interrupt when the turn's time is up."""
+
 
 @dataclass(slots=True, eq=False)
 class Turn:
@@ -20,6 +23,7 @@ class Turn:
     ended: asyncio.Future[TurnEnd] = field(default_factory=asyncio.Future)
     _interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_reason: str | None = None
+    _claimed: bool = False
 
     def interrupt(self, reason: str) -> None:
         """Ask the turn to end; the first reason stands."""
@@ -27,5 +31,16 @@ class Turn:
             self.interrupt_reason = reason
             self._interrupt.set()
 
-    async def interrupt_asked(self) -> None:
-        await self._interrupt.wait()
+    async def interrupt_due(self) -> str:
+        """Returns the reason once somebody asked for an interrupt or the turn's time is up."""
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                await self._interrupt.wait()
+        except TimeoutError:
+            self.interrupt(TIMEOUT)
+        return self.interrupt_reason or TIMEOUT
+
+    def claim(self) -> bool:
+        """True for the first who asks: that one must end the turn."""
+        claimed, self._claimed = self._claimed, True
+        return not claimed

@@ -8,13 +8,11 @@ from dataclasses import replace
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError
 from claude_agent_http.domain.event import Delta, NewEvent
-from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, TurnError
+from claude_agent_http.domain.turn import ErrorKind, TurnEnd
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_writer import TurnWriter
 from claude_agent_http.ports import AgentRuntime, Ids
-
-TIMEOUT = "timeout"
 
 
 class TurnRun:
@@ -35,24 +33,21 @@ class TurnRun:
         self.runtime_is_spent = False
 
     async def run(self) -> TurnEnd:
-        if self._turn.interrupt_reason is not None:
-            await self._tell_interrupt()
-            return self._with_interrupt(TurnEnd(StopReason.END_TURN))
         try:
             async with asyncio.timeout(None) as hard_limit, self._watch(hard_limit):
                 end = await self._consume()
             await self._writer.flush()
         except TimeoutError:
             self.runtime_is_spent = True
-            end = _failed(
+            end = TurnEnd.failed(
                 ErrorKind.RUNTIME_UNRESPONSIVE, "the agent process ignored an interrupt; it was ended"
             )
         except RuntimeDiedError as error:
             self.runtime_is_spent = True
-            end = _failed(ErrorKind.RUNTIME_DIED, str(error))
+            end = TurnEnd.failed(ErrorKind.RUNTIME_DIED, str(error))
         except ClaudeAgentError as error:
             self.runtime_is_spent = True
-            end = _failed(ErrorKind.STORAGE_FAILED, str(error))
+            end = TurnEnd.failed(ErrorKind.STORAGE_FAILED, str(error))
         return self._with_interrupt(end)
 
     async def _consume(self) -> TurnEnd:
@@ -81,17 +76,9 @@ class TurnRun:
             await asyncio.gather(watcher, return_exceptions=True)
 
     async def _interrupt_when_due(self, hard_limit: asyncio.Timeout) -> None:
-        try:
-            async with asyncio.timeout_at(self._turn.deadline):
-                await self._turn.interrupt_asked()
-        except TimeoutError:
-            self._turn.interrupt(TIMEOUT)
+        reason = await self._turn.interrupt_due()
         hard_limit.reschedule(asyncio.get_running_loop().time() + self._grace)
         await self._runtime.interrupt()
-        await self._tell_interrupt()
-
-    async def _tell_interrupt(self) -> None:
-        reason = self._turn.interrupt_reason or TIMEOUT
         with suppress(ClaudeAgentError):
             await self._writer.put(vocabulary.user_interrupt(self._ids.event_id(), self._turn.id, reason))
 
@@ -99,7 +86,3 @@ class TurnRun:
         if self._turn.interrupt_reason is None:
             return end
         return replace(end, interrupted=self._turn.interrupt_reason)
-
-
-def _failed(kind: ErrorKind, message: str) -> TurnEnd:
-    return TurnEnd(StopReason.RETRIES_EXHAUSTED, error=TurnError(kind, message))

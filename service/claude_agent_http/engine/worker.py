@@ -8,16 +8,15 @@ from typing import Any
 import structlog
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.errors import ClaudeAgentError, DrainingError, RuntimeStartError
+from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeStartError
 from claude_agent_http.domain.session import Session
-from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, TurnError
-from claude_agent_http.engine.closing import closing_events
-from claude_agent_http.engine.debt import Debt
+from claude_agent_http.domain.turn import ErrorKind
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_run import TurnRun
+from claude_agent_http.engine.turn_slot import TurnSlot
 from claude_agent_http.engine.turn_writer import TurnWriter
 from claude_agent_http.ports import AgentRuntime, Clock, Ids, RuntimeFactory
 
@@ -45,31 +44,27 @@ class SessionWorker:
     def __init__(self, session: Session, parts: WorkerParts) -> None:
         self.session = session
         self._parts = parts
-        self._debt = Debt(parts.journal, session.id)
-        self._turn: Turn | None = None
-        self._opening: asyncio.Task[bool] | None = None
-        self._writer: TurnWriter | None = None
+        self._slot = TurnSlot(session, parts.journal, parts.ids, self._touch)
+        self._writing: tuple[Turn, TurnWriter] | None = None
         self._warm = False
         self._hibernate = False
         self._changed = asyncio.Event()
+        self._log = _log.bind(session_id=session.id, user_id=session.user_id)
         self.last_used = parts.clock.monotonic()
         self.has_runtime = False
-        self._log = _log.bind(session_id=session.id, user_id=session.user_id)
 
     @property
     def turn(self) -> Turn | None:
         """The turn in progress: while there is one the session is busy."""
-        return self._turn
+        return self._slot.turn
 
     @property
     def hibernating(self) -> bool:
         return self._hibernate
 
     def begin(self, turn: Turn) -> None:
-        """Give the idle worker a turn. Its message is stored at once, even while a runtime still starts."""
-        self._turn = turn
-        self._opening = asyncio.create_task(self._open(turn), name=f"turn-open {turn.id}")
-        self._touch()
+        """Give the idle worker a turn; `turn.opened` and `turn.ended` tell the rest."""
+        self._slot.begin(turn)
 
     def warm(self) -> None:
         """Start the runtime before there is a turn."""
@@ -84,14 +79,13 @@ class SessionWorker:
     async def run(self) -> None:
         """The worker's life; ends when the session hibernates. A turn it has is settled whatever happens."""
         try:
-            while self._turn is not None or self._warm or self._debt:
-                if self._turn is not None or self._warm:
+            while self.turn is not None or self._warm or self._slot.debt:
+                if self.turn is not None or self._warm:
                     await self._live()
                 else:
                     await self._pay_debt()
         finally:
-            if self._turn is not None:
-                await self._abandon(self._turn)
+            await self._slot.abandon()
 
     async def _live(self) -> None:
         """One life of a runtime: from its start to its end."""
@@ -102,14 +96,14 @@ class SessionWorker:
                 await self._serve(runtime)
         except RuntimeStartError as error:
             self._log.error("runtime did not start", reason=str(error))
-            if self._turn is not None and await self._opened():
-                await self._end(self._turn, _failure(ErrorKind.RUNTIME_START_FAILED, str(error)))
+            await self._slot.fail(ErrorKind.RUNTIME_START_FAILED, str(error))
 
     async def _start(self, stack: AsyncExitStack) -> AgentRuntime:
         async with self._parts.starts:
             began = self._parts.clock.monotonic()
             runtime = await stack.enter_async_context(self._parts.runtimes.open(self.session, self._gate))
-        self._log.info("runtime started", pid=runtime.pid, seconds=self._since(began))
+        seconds = round(self._parts.clock.monotonic() - began, 3)
+        self._log.info("runtime started", pid=runtime.pid, seconds=seconds)
         stack.callback(self._runtime_gone)
         self.has_runtime = True
         return runtime
@@ -121,94 +115,54 @@ class SessionWorker:
     async def _serve(self, runtime: AgentRuntime) -> None:
         """Run turns until the session was idle for its time or the runtime is spent."""
         while await self._next_turn():
-            turn = self._turn
-            if turn is None or not await self._opened():
-                continue
-            end, spent = await self._run_turn(turn, runtime)
-            await self._end(turn, end)
-            if spent:
+            turn = await self._slot.take()
+            if turn is not None and await self._run_turn(turn, runtime):
                 return
 
     async def _next_turn(self) -> bool:
         """Wait for a turn; False when it is time to hibernate."""
         deadline = self._now() + self._parts.limits.idle_seconds
-        while self._turn is None:
+        while self.turn is None:
             if self._hibernate or self._now() >= deadline:
                 return False
-            until = min(deadline, self._now() + _DEBT_RETRY_SECONDS) if self._debt else deadline
+            until = min(deadline, self._now() + _DEBT_RETRY_SECONDS) if self._slot.debt else deadline
             await self._wait_change(until)
-            await self._debt.settle()
+            await self._slot.debt.settle()
         return True
 
-    async def _opened(self) -> bool:
-        """Whether the waiting turn's message was stored; if not, the worker is idle again."""
-        return self._opening is not None and await asyncio.shield(self._opening)
-
-    async def _open(self, turn: Turn) -> bool:
-        message = vocabulary.user_message(turn.id, turn.prompt)
-        running = vocabulary.status_running(self._parts.ids.event_id(), turn.id)
-        try:
-            await self._debt.settle(strict=True)
-            stored = await self._parts.journal.append(self.session.id, [message, running])
-        except ClaudeAgentError as error:
-            self._turn = None
-            turn.opened.set_exception(error)
-            turn.opened.exception()  # retrieved: whoever sent it may be gone
-            turn.ended.set_result(_failure(ErrorKind.STORAGE_FAILED, str(error)))
-            return False
-        turn.opened.set_result(stored[0])
-        return True
-
-    async def _run_turn(self, turn: Turn, runtime: AgentRuntime) -> tuple[TurnEnd, bool]:
+    async def _run_turn(self, turn: Turn, runtime: AgentRuntime) -> bool:
+        """Run the turn to its stored end. True when the runtime cannot be used again."""
         parts = self._parts
         writer = TurnWriter(parts.journal, self.session.id)
         grace = parts.limits.interrupt_grace_seconds
         run = TurnRun(turn, runtime, writer, parts.hub, parts.ids, grace=grace)
         try:
             async with writer:
-                self._writer = writer
+                self._writing = turn, writer
                 end = await run.run()
         finally:
-            self._writer = None
-            self._debt.owe(writer.unstored)
-        return end, run.runtime_is_spent
+            self._writing = None
+            self._slot.debt.owe(writer.unstored)
+        await self._slot.end(turn, end)
+        return run.runtime_is_spent
 
     async def _gate(self, tool_use_id: str, name: str, _input: dict[str, Any]) -> bool:
         """A tool may run when its `agent.tool_started` is stored, and only within a turn."""
-        writer, turn = self._writer, self._turn
-        if writer is None or turn is None or turn.interrupt_reason is not None:
+        if self._writing is None:
             return False
-        started = vocabulary.agent_tool_started(self._parts.ids.event_id(), turn.id, tool_use_id, name)
+        turn, writer = self._writing
+        if turn.interrupt_reason is not None:
+            return False
         try:
+            started = vocabulary.agent_tool_started(self._parts.ids.event_id(), turn.id, tool_use_id, name)
             await writer.commit(started)
         except ClaudeAgentError:
             return False
         return True
 
-    async def _end(self, turn: Turn, end: TurnEnd) -> None:
-        """Store how the turn ended; what cannot be stored now is owed, and goes in before anything else."""
-        self._debt.owe(closing_events(self._parts.ids, turn.id, end))
-        await asyncio.shield(self._debt.settle())
-        self._turn = None
-        self._touch()
-        turn.ended.set_result(end)
-        self._log_end(turn, end)
-
-    def _log_end(self, turn: Turn, end: TurnEnd) -> None:
-        told = {"turn_id": turn.id, "stop_reason": end.stop_reason.value, "interrupted": end.interrupted}
-        if end.error is None:
-            self._log.info("turn ended", **told)
-        else:
-            self._log.warning("turn failed", **told, error=end.error.kind.value, reason=end.error.message)
-
-    async def _abandon(self, turn: Turn) -> None:
-        """The worker is being cancelled with a turn on its hands."""
-        if await self._opened():
-            await self._end(turn, _failure(ErrorKind.SERVICE_RESTARTED, str(DrainingError())))
-
     async def _pay_debt(self) -> None:
         await self._wait_change(self._now() + _DEBT_RETRY_SECONDS)
-        await self._debt.settle()
+        await self._slot.debt.settle()
 
     async def _wait_change(self, until: float) -> None:
         self._changed.clear()
@@ -222,13 +176,6 @@ class SessionWorker:
         self.last_used = self._parts.clock.monotonic()
         self._changed.set()
 
-    def _since(self, began: float) -> float:
-        return round(self._parts.clock.monotonic() - began, 3)
-
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _failure(kind: ErrorKind, message: str) -> TurnEnd:
-    return TurnEnd(StopReason.RETRIES_EXHAUSTED, error=TurnError(kind, message))

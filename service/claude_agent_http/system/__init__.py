@@ -1,7 +1,8 @@
-"""The machine behind the small ports: time, ids, memory."""
+"""The machine behind the small ports: time, ids, memory, and a server on loopback."""
 
 from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.ids import RandomIds
+from claude_agent_http.system.loopback import LoopbackServer
 from claude_agent_http.system.memory import MemorySampler
 
-__all__ = ["MemorySampler", "RandomIds", "SystemClock"]
+__all__ = ["LoopbackServer", "MemorySampler", "RandomIds", "SystemClock"]

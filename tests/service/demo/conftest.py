@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from claude_agent_http.demo.app import create_demo_model
-from claude_agent_http.demo.loopback import LoopbackServer
+from claude_agent_http.system.loopback import LoopbackServer
 
 Ask = Callable[..., dict[str, Any]]
 

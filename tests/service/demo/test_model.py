@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from claude_agent_http.demo.app import create_demo_model
-from claude_agent_http.demo.loopback import LoopbackServer
+from claude_agent_http.system.loopback import LoopbackServer
 
 
 async def events(client, body):

@@ -143,10 +143,24 @@ async def test_an_interrupt_before_the_runtime_is_up_spares_the_prompt(harness: 
     session = await harness.session()
     turn = await harness.turn(session, "go")
     await harness.engine.interrupt(session.id)
-    harness.runtimes.before_start.set()
     assert (await harness.engine.wait(turn, 10)).interrupted == "user"
+    harness.runtimes.before_start.set()
     types = await harness.types(session)
     assert types == ["user.message", "session.status_running", "user.interrupt", "session.status_idle"]
+
+
+async def test_a_turn_whose_time_is_up_before_its_runtime_is_there_ends_and_the_next_works(
+    harness: Harness,
+) -> None:
+    harness.runtimes.before_start = asyncio.Event()
+    session = await harness.session()
+    turn = await harness.turn(session, "go", seconds=0.02)
+    with pytest.raises(TurnTimeoutError):
+        await harness.engine.wait(turn, 0.02)
+    again = await harness.turn(session, "again")
+    harness.runtimes.before_start.set()
+    assert (await harness.engine.wait(again, 10)).error is None
+    assert harness.runtimes.opened == [session.id]
 
 
 async def test_a_message_is_stored_while_its_runtime_still_starts(harness: Harness) -> None:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from claude_agent_http.demo.loopback import LoopbackError, LoopbackServer
+from claude_agent_http.system.loopback import LoopbackError, LoopbackServer
 
 
 def app_answering(answer):

@@ -1,0 +1,116 @@
+"""The place for a session's one turn: stores its message, hands it to whoever runs it, stores its end."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.errors import ClaudeAgentError, DrainingError
+from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
+from claude_agent_http.engine.closing import closing_events
+from claude_agent_http.engine.debt import Debt
+from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.turn import Turn
+from claude_agent_http.ports import Ids
+
+_log = structlog.get_logger(__name__)
+
+
+class TurnSlot:
+    """`changed` is called whenever a turn comes or ends. `debt` is what the log still lacks."""
+
+    def __init__(self, session: Session, journal: Journal, ids: Ids, changed: Callable[[], None]) -> None:
+        self.debt = Debt(journal, session.id)
+        self._session = session
+        self._journal = journal
+        self._ids = ids
+        self._changed = changed
+        self._turn: Turn | None = None
+        self._taken: Turn | None = None
+        self._opening: asyncio.Task[bool] | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn in progress: while there is one the session is busy."""
+        return self._turn
+
+    def begin(self, turn: Turn) -> None:
+        """Only while there is no turn. The message is stored at once, even while a runtime still starts."""
+        self._turn = turn
+        self._opening = asyncio.create_task(self._open(turn), name=f"turn-open {turn.id}")
+        self._waiting = asyncio.create_task(self._end_if_never_run(turn), name=f"turn-wait {turn.id}")
+        self._changed()
+
+    async def take(self) -> Turn | None:
+        """The turn, for the caller to run and `end`; None when there is none or it has ended meanwhile."""
+        turn = self._turn
+        if turn is None:
+            return None
+        if await self._claim(turn):
+            self._taken = turn
+            return turn
+        await asyncio.shield(turn.ended)
+        return None
+
+    async def end(self, turn: Turn, end: TurnEnd) -> None:
+        """Store how the turn ended; what cannot be stored now is owed, and goes in before anything else."""
+        self.debt.owe(closing_events(self._ids, turn.id, end))
+        await asyncio.shield(self.debt.settle())
+        self._log_end(turn, end)
+        self._release()
+        turn.ended.set_result(end)
+
+    async def fail(self, kind: ErrorKind, message: str) -> None:
+        """End the turn that waits, if one does, with an error."""
+        if turn := await self.take():
+            await self.end(turn, TurnEnd.failed(kind, message))
+
+    async def abandon(self) -> None:
+        """End whatever turn there is: nobody will run it any more."""
+        turn = self._taken or await self.take()
+        if turn is not None:
+            await self.end(turn, TurnEnd.failed(ErrorKind.SERVICE_RESTARTED, str(DrainingError())))
+
+    async def _open(self, turn: Turn) -> bool:
+        """Store the turn's message; if that fails the turn has ended."""
+        message = vocabulary.user_message(turn.id, turn.prompt)
+        running = vocabulary.status_running(self._ids.event_id(), turn.id)
+        try:
+            await self.debt.settle(strict=True)
+            stored = await self._journal.append(self._session.id, [message, running])
+        except ClaudeAgentError as error:
+            self._release()
+            turn.opened.set_exception(error)
+            turn.opened.exception()  # retrieved: whoever sent it may be gone
+            turn.ended.set_result(TurnEnd.failed(ErrorKind.STORAGE_FAILED, str(error)))
+            return False
+        turn.opened.set_result(stored[0])
+        return True
+
+    async def _claim(self, turn: Turn) -> bool:
+        """Whether the message was stored and the turn is ours to end."""
+        return self._opening is not None and await asyncio.shield(self._opening) and turn.claim()
+
+    async def _end_if_never_run(self, turn: Turn) -> None:
+        """A turn that is interrupted, or whose time is up, before its runtime is there ends at once."""
+        reason = await turn.interrupt_due()
+        if await self._claim(turn):
+            self.debt.owe([vocabulary.user_interrupt(self._ids.event_id(), turn.id, reason)])
+            await self.end(turn, TurnEnd(StopReason.END_TURN, interrupted=reason))
+
+    def _release(self) -> None:
+        self._turn = self._taken = None
+        if self._waiting is not None and self._waiting is not asyncio.current_task():
+            self._waiting.cancel()
+        self._changed()
+
+    def _log_end(self, turn: Turn, end: TurnEnd) -> None:
+        log = _log.bind(session_id=self._session.id, user_id=self._session.user_id, turn_id=turn.id)
+        log = log.bind(stop_reason=end.stop_reason.value, interrupted=end.interrupted)
+        if end.error is None:
+            log.info("turn ended")
+        else:
+            log.warning("turn failed", error=end.error.kind.value, reason=end.error.message)

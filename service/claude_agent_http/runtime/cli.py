@@ -1,0 +1,233 @@
+"""The runtime over the real CLI: one process tree a session, driven through the SDK."""
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from claude_agent_sdk import ClaudeSDKClient, ProcessError, ResultMessage, SessionStore
+
+from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
+from claude_agent_http.domain.event import TOOL_USES, NewEvent
+from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.ports import Ids, RuntimeItem, ToolGate, TranscriptStore, Workspaces
+from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.folders import make_folders, remove_folders
+from claude_agent_http.runtime.heartbeat import Heartbeat
+from claude_agent_http.runtime.options import Start, cli_options
+from claude_agent_http.runtime.startfiles import write_start
+from claude_agent_http.runtime.stderr import StderrTail
+from claude_agent_http.runtime.toolgate import OrderedGate
+from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
+from claude_agent_http.runtime.translate import Prompt, TurnTranslator
+
+__all__ = ["CliRuntime", "CliRuntimeFactory"]
+
+_INTERRUPT_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 0.05
+_COMMAND_OR_MENTION = re.compile(r"[\s\ufeff]*/|.*@", re.DOTALL)
+
+
+class CliRuntimeFactory:
+    """`environ` is the service's own environment; `options.cli_environment` says what of it reaches a CLI.
+
+    With `workspaces` the session's folder is made anew, and checked, at each start: since the session was
+    created its disk may have been replaced, or its agent may have put a link in the folder's way."""
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        transcripts: TranscriptStore,
+        ids: Ids,
+        *,
+        workspaces: Workspaces | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._config = config
+        self._workspaces = workspaces
+        self._transcripts = transcripts
+        self._ids = ids
+        self._environ = environ
+
+    @asynccontextmanager
+    async def open(self, session: Session, gate: ToolGate) -> AsyncIterator["CliRuntime"]:
+        tail, ordered = StderrTail(self._config.secrets), OrderedGate(gate)
+        heartbeat = Heartbeat()
+        try:
+            client, pid_file = await self._started(session, ordered, tail, heartbeat)
+        except BaseException as error:
+            heartbeat.close()
+            if not isinstance(error, Exception):
+                raise
+            message = f"the agent process could not be started ({_reason(error)})"
+            raise RuntimeStartError(tail.appended_to(message)) from error
+        try:
+            yield CliRuntime(client, self._ids, session.id, ordered, tail, _read_pid(pid_file))
+        finally:
+            ordered.end()
+            await _disconnect(client, heartbeat, self._config.close_grace)
+
+    async def forget(self, session_id: str) -> None:
+        await asyncio.to_thread(remove_folders, self._config.state_dir, session_id)
+
+    async def _started(
+        self, session: Session, gate: OrderedGate, tail: StderrTail, heartbeat: Heartbeat
+    ) -> tuple[ClaudeSDKClient, Path]:
+        if self._workspaces is not None:
+            session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
+        folders = await asyncio.to_thread(make_folders, self._config.state_dir, session.id)
+        heartbeat.open(folders.run / "heartbeat")
+        resumes = await lay_out(self._transcripts, folders, session.cwd, session.id)
+        store = SdkTranscripts(self._transcripts, PROJECT_KEY)
+        start = Start(session, folders, resumes, cast("SessionStore", store), gate.hook, tail.add)
+        await asyncio.to_thread(write_start, self._config, start, heartbeat.path, self._environ)
+        client = ClaudeSDKClient(cli_options(self._config, start))
+        await _connect(client, heartbeat, self._config.start_timeout)
+        return client, folders.pid_file
+
+
+class CliRuntime:
+    """See `ports.AgentRuntime`. `pid` is the launcher's, the root of the session's process tree."""
+
+    def __init__(
+        self,
+        client: ClaudeSDKClient,
+        ids: Ids,
+        session_id: str,
+        gate: OrderedGate,
+        tail: StderrTail,
+        pid: int | None,
+    ) -> None:
+        self._client = client
+        self._ids = ids
+        self._session_id = session_id
+        self._gate = gate
+        self._tail = tail
+        self._pid = pid
+        self._cost = 0.0
+        self._running = False
+        self._sent = False
+        self._interrupted = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._pid
+
+    async def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
+        # Never the turn's own id: a CLI passes over a message whose uuid stands in its transcript.
+        uuid = str(uuid4())
+        translator = TurnTranslator(self._ids, Prompt(self._session_id, turn_id, uuid, self._cost))
+        self._running, self._sent, self._interrupted = True, False, False
+        self._gate.begin()
+        try:
+            await self._send(prompt, uuid)
+            async with aclosing(self._translated(translator)) as items:
+                async for item in items:
+                    yield item
+                    if isinstance(item, NewEvent) and item.type in TOOL_USES:
+                        self._gate.report(item.data["tool_use_id"])
+                    if isinstance(item, TurnEnd):
+                        return
+            raise await self._died(EOFError("its output ended"))
+        finally:
+            self._running = False
+            self._gate.end()
+
+    async def interrupt(self) -> None:
+        self._interrupted = True
+        if self._running and self._sent:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_INTERRUPT_SECONDS):
+                    await self._client.interrupt()
+
+    async def _send(self, prompt: str, uuid: str) -> None:
+        message: dict[str, Any] = {
+            "type": "user",
+            "message": {"role": "user", "content": prompt},
+            "parent_tool_use_id": None,
+            "uuid": uuid,
+        }
+        if _COMMAND_OR_MENTION.match(prompt):
+            # A caller's text is text: "/clear" must not run, "@/etc/passwd" not be read. Only then,
+            # because such a message goes without the reminders (skills, rules) that the CLI adds.
+            message["client_composed"] = True
+
+        async def one() -> AsyncIterator[dict[str, Any]]:
+            yield message
+
+        try:
+            await self._client.query(one())
+        except Exception as error:
+            raise await self._died(error) from error
+        self._sent = True
+        if self._interrupted:
+            await self.interrupt()
+
+    async def _translated(self, translator: TurnTranslator) -> AsyncGenerator[RuntimeItem]:
+        try:
+            async for message in self._client.receive_messages():
+                if isinstance(message, ResultMessage) and message.total_cost_usd is not None:
+                    self._cost = message.total_cost_usd
+                for item in translator.feed(message):
+                    yield self._redacted(item) if isinstance(item, TurnEnd) else item
+        except RuntimeDiedError:
+            raise
+        except Exception as error:
+            raise await self._died(error) from error
+
+    def _redacted(self, end: TurnEnd) -> TurnEnd:
+        if end.error is None:
+            return end
+        return replace(end, error=replace(end.error, message=self._tail.redact(end.error.message)))
+
+    async def _died(self, error: Exception) -> RuntimeDiedError:
+        await asyncio.sleep(_LAST_WORDS_SECONDS)
+        what = f"the agent process ended in the middle of the turn ({_reason(error)})"
+        return RuntimeDiedError(self._tail.appended_to(what))
+
+
+async def _connect(client: ClaudeSDKClient, heartbeat: Heartbeat, seconds: float) -> None:
+    """The SDK waits for a minute or more, and as long again for a CLI that does not end: past the limit
+    the tree is killed, which makes the SDK give up by itself."""
+    loop = asyncio.get_running_loop()
+    late = loop.call_later(seconds, heartbeat.close)
+    try:
+        await client.connect()
+    except Exception as error:
+        if late.when() <= loop.time():
+            raise TimeoutError(f"not ready within {seconds:g} s") from error
+        raise
+    finally:
+        late.cancel()
+
+
+async def _disconnect(client: ClaudeSDKClient, heartbeat: Heartbeat, seconds: float) -> None:
+    """A CLI ends by itself when its input closes; one that does not is killed with its tree."""
+    late = asyncio.get_running_loop().call_later(seconds, heartbeat.close)
+    try:
+        await client.disconnect()
+    except Exception:  # What the SDK could not tidy up is of no use to anyone, and the tree is ended below.
+        return
+    finally:
+        late.cancel()
+        heartbeat.close()
+
+
+def _read_pid(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ProcessError) and error.exit_code is not None:
+        return f"exit code {error.exit_code}"
+    return str(error)[:500] or type(error).__name__

@@ -1,0 +1,55 @@
+"""What an operator may choose about the runtimes: one frozen value, the same for every session."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RuntimeConfig"]
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeConfig:
+    """`state_dir` holds a private folder a session, none of it needed after a restart. Times are seconds.
+
+    `system_prompt` None is an empty prompt, as the SDK has it; `cli_path` None the CLI that the SDK bundles.
+    `setting_sources` names whose settings and CLAUDE.md files are read ("user", "project", "local"): none by
+    default, because a workspace may be written by anyone and its settings can run hooks.
+    `mcp_servers` and `plugins` are as in the SDK: name -> server, and {"type": "local", "path"}.
+    `model_env` is how the model is reached (ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN);
+    `extra_env` is added last and wins over everything else in the CLI's environment.
+    `model_silence_seconds` (10 to 1800) bounds the wait for an answer's next byte, `model_timeout_seconds`
+    the wait for its first, `model_retries` counts the attempts after a failed one.
+    """
+
+    state_dir: Path
+    model: str | None = None
+    system_prompt: str | None = None
+    permission_mode: str | None = None
+    allowed_tools: Sequence[str] = ()
+    disallowed_tools: Sequence[str] = ()
+    setting_sources: Sequence[str] = ()
+    max_turns: int | None = None
+    max_budget_usd: float | None = None
+    mcp_servers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plugins: Sequence[Mapping[str, str]] = ()
+    cli_path: Path | None = None
+    model_env: Mapping[str, str] = field(default_factory=dict)
+    extra_env: Mapping[str, str] = field(default_factory=dict)
+    start_timeout: float = 60.0
+    close_grace: float = 3.0
+    gate_timeout: float = 60.0
+    model_retries: int = 4
+    model_timeout_seconds: float = 120.0
+    model_silence_seconds: float = 90.0
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Values that must never stand in a message: what the environment calls a key, token or secret."""
+        named = {**self.model_env, **self.extra_env}
+        words = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "HEADERS")
+        return frozenset(
+            value
+            for name, value in named.items()
+            if len(value) >= 4 and any(word in name.upper() for word in words)
+        )

@@ -1,0 +1,218 @@
+"""A runtime without a process, played from steps: for tests of what stands above it, and for benches."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
+from claude_agent_http.domain.event import Delta, EventType
+from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.turn import StopReason, TurnEnd, TurnError, Usage
+from claude_agent_http.ports import Ids, RuntimeItem, ToolGate
+
+__all__ = [
+    "Die",
+    "Fail",
+    "FakeRuntime",
+    "FakeRuntimeFactory",
+    "Hang",
+    "Recall",
+    "Say",
+    "Step",
+    "UseTool",
+    "Wait",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """One message, in as many deltas as it has words, or in none when `whole`."""
+
+    text: str
+    thinking: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UseTool:
+    """`run` is called when the gate lets the tool run, and gives its result."""
+
+    name: str = "Bash"
+    input: Mapping[str, Any] = field(default_factory=dict)
+    run: Callable[[], str] = lambda: "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Says every earlier prompt of the session, one a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Goes on when the event is set, or the turn is interrupted."""
+
+    event: asyncio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """Until interrupted; `deaf` not even then."""
+
+    deaf: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    message: str = "the agent process ended in the middle of the turn (exit code 137)"
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The turn ends with this error."""
+
+    error: TurnError
+
+
+Step = Say | UseTool | Recall | Wait | Hang | Die | Fail
+
+
+class FakeRuntimeFactory:
+    """`play` gives the steps of a prompt's turn, by default it says the prompt back. `start_failures` are
+    raised by the next starts, one each. `opened`, `closed`, `forgotten` and `alive` say what happened."""
+
+    def __init__(
+        self, ids: Ids, play: Callable[[str], Sequence[Step]] = lambda prompt: (Say(f"You said: {prompt}"),)
+    ) -> None:
+        self.play = play
+        self.start_failures: list[str] = []
+        self.before_start: asyncio.Event | None = None
+        self.opened: list[str] = []
+        self.closed: list[str] = []
+        self.forgotten: list[str] = []
+        self.alive: dict[str, FakeRuntime] = {}
+        self._ids = ids
+        self._said: dict[str, list[str]] = defaultdict(list)
+
+    @asynccontextmanager
+    async def open(self, session: Session, gate: ToolGate) -> AsyncIterator["FakeRuntime"]:
+        if self.before_start is not None:
+            await self.before_start.wait()
+        if self.start_failures:
+            raise RuntimeStartError(self.start_failures.pop(0))
+        self.opened.append(session.id)
+        runtime = FakeRuntime(self._ids, session.id, gate, self.play, self._said[session.id])
+        self.alive[session.id] = runtime
+        try:
+            yield runtime
+        finally:
+            self.alive.pop(session.id, None)
+            self.closed.append(session.id)
+
+    async def forget(self, session_id: str) -> None:
+        self.forgotten.append(session_id)
+        self._said.pop(session_id, None)
+
+
+class FakeRuntime:
+    def __init__(
+        self,
+        ids: Ids,
+        session_id: str,
+        gate: ToolGate,
+        play: Callable[[str], Sequence[Step]],
+        said: list[str],
+    ) -> None:
+        self._ids = ids
+        self._session_id = session_id
+        self._gate = gate
+        self._play = play
+        self._said = said
+        self._interrupted = asyncio.Event()
+        self._dead = False
+        self.interrupts = 0
+
+    @property
+    def pid(self) -> int | None:
+        return None
+
+    async def interrupt(self) -> None:
+        self.interrupts += 1
+        self._interrupted.set()
+
+    async def turn(self, prompt: str, turn_id: str) -> AsyncIterator[RuntimeItem]:
+        self._interrupted.clear()
+        steps = self._play(prompt)
+        usage = Usage(input_tokens=10, output_tokens=len(steps), cost_usd=0.001)
+        try:
+            for step in steps:
+                if isinstance(step, Fail):
+                    yield TurnEnd(StopReason.RETRIES_EXHAUSTED, usage, step.error)
+                    return
+                async for item in self._step(step, turn_id):
+                    yield item
+                if self._interrupted.is_set():
+                    yield TurnEnd(StopReason.END_TURN, usage, interrupted="interrupt")
+                    return
+        finally:
+            self._said.append(prompt)
+        yield TurnEnd(StopReason.END_TURN, usage)
+
+    async def _step(self, step: Step, turn_id: str) -> AsyncIterator[RuntimeItem]:
+        self._dead = self._dead or isinstance(step, Die)
+        match step:
+            case _ if self._dead:
+                raise RuntimeDiedError(
+                    step.message if isinstance(step, Die) else "the agent process has ended"
+                )
+            case Say() | Recall():
+                said = step if isinstance(step, Say) else Say("\n".join(self._said))
+                async for item in self._request(turn_id, self._message(said, turn_id)):
+                    yield item
+            case UseTool():
+                async for item in self._use(step, turn_id):
+                    yield item
+            case Wait(event):
+                await _first(event, self._interrupted)
+            case Hang(deaf):
+                await (asyncio.Event() if deaf else self._interrupted).wait()
+
+    async def _request(self, turn_id: str, items: Sequence[RuntimeItem]) -> AsyncIterator[RuntimeItem]:
+        start = vocabulary.model_request_start(self._ids.event_id(), turn_id, "fake")
+        yield start
+        for item in items:
+            yield item
+        yield vocabulary.model_request_end(self._ids.event_id(), turn_id, start.id, Usage(), is_error=False)
+
+    def _message(self, say: Say, turn_id: str) -> list[RuntimeItem]:
+        kind = EventType.AGENT_THINKING if say.thinking else EventType.AGENT_MESSAGE
+        build = vocabulary.agent_thinking if say.thinking else vocabulary.agent_message
+        event_id, offset, items = self._ids.event_id(), 0, list[RuntimeItem]()
+        for word in () if say.whole else say.text.split(" "):
+            text = word if offset == 0 else f" {word}"
+            if text:
+                items.append(Delta(self._session_id, event_id, kind, offset, text))
+            offset += len(text)
+        return [*items, build(event_id, turn_id, say.text)]
+
+    async def _use(self, step: UseTool, turn_id: str) -> AsyncIterator[RuntimeItem]:
+        use = f"toolu_{self._ids.event_id()}"
+        call = vocabulary.agent_tool_use(self._ids.event_id(), turn_id, use, step.name, dict(step.input))
+        async for item in self._request(turn_id, [call]):
+            yield item
+        allowed = await self._gate(use, step.name, dict(step.input))
+        content = vocabulary.text_content(step.run() if allowed else "this session may not run tools now")
+        yield vocabulary.agent_tool_result(self._ids.event_id(), turn_id, use, content, is_error=not allowed)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

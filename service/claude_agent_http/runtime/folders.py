@@ -1,0 +1,130 @@
+"""The private folder of each session: what its CLI keeps on disk, and how it is started. Blocking I/O."""
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from claude_agent_http.runtime import launcher
+
+__all__ = [
+    "SessionFolders",
+    "ensure_trampoline",
+    "make_folders",
+    "remove_folders",
+    "trampoline",
+    "write_private",
+]
+
+_PASSED_ON = ("CLAUDE_AGENT_LAUNCH", *launcher.SET_BY_THE_SDK)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFolders:
+    """`run` holds the files of one start: launch parameters, prompt, MCP servers, settings."""
+
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def launch_file(self) -> Path:
+        return self.run / "launch"
+
+    @property
+    def settings_file(self) -> Path:
+        return self.run / "settings.json"
+
+    @property
+    def prompt_file(self) -> Path:
+        return self.run / "prompt.txt"
+
+    @property
+    def mcp_file(self) -> Path:
+        return self.run / "mcp.json"
+
+    @property
+    def pid_file(self) -> Path:
+        return self.run / "pid"
+
+    @property
+    def projects(self) -> Path:
+        return self.config / "projects"
+
+
+def make_folders(state_dir: Path, session_id: str) -> SessionFolders:
+    """All 0700, with an empty `run`. Raises OSError; ValueError when the id is no canonical UUID."""
+    folders = SessionFolders(_root(state_dir, session_id))
+    shutil.rmtree(folders.run, ignore_errors=True)
+    for folder in (state_dir, folders.root, folders.home, folders.config, folders.tmp, folders.run):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folders
+
+
+def remove_folders(state_dir: Path, session_id: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(_root(state_dir, session_id))
+
+
+def trampoline(state_dir: Path) -> Path:
+    """The SDK starts one path, without arguments of ours: this script puts the launcher before the CLI."""
+    return state_dir / "launch"
+
+
+def ensure_trampoline(state_dir: Path) -> None:
+    path = trampoline(state_dir)
+    text = _trampoline_text()
+    with contextlib.suppress(OSError):
+        if path.read_text() == text and os.access(path, os.X_OK):
+            return
+    fresh = state_dir / f"launch.{os.getpid()}"
+    write_private(fresh, text, mode=0o755)
+    fresh.replace(path)
+
+
+def write_private(path: Path, content: str | Mapping[str, Any], mode: int = 0o600) -> Path:
+    """Written anew, so that the mode holds from the first byte on."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+    return path
+
+
+def _root(state_dir: Path, session_id: str) -> Path:
+    if str(UUID(session_id)) != session_id:
+        raise ValueError(f"session id {session_id!r} is no canonical UUID")
+    return state_dir / session_id
+
+
+def _trampoline_text() -> str:
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    # The SDK hands on the service's whole environment: `env -i` keeps it out of the launcher's process.
+    kept = " ".join(f'{name}="${name}"' for name in _PASSED_ON)
+    libraries = os.environ.get("LD_LIBRARY_PATH")  # Some builds of Python do not start without it.
+    if libraries:
+        kept += " " + shlex.quote(f"LD_LIBRARY_PATH={libraries}")
+    command = " ".join(map(shlex.quote, (python, "-I", "-S", launcher.__file__)))
+    return f'#!/bin/sh\nexec /usr/bin/env -i {kept} {command} "$@"\n'

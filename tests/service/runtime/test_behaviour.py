@@ -1,0 +1,266 @@
+"""What every runtime does: one suite over the fake and over the real CLI."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.service.runtime.conftest import DemoModel, Gate, Runtimes, bash, make_session, run_turn, script
+
+from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
+from claude_agent_http.domain.event import Delta
+from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnError
+from claude_agent_http.ports import AgentRuntime
+from claude_agent_http.runtime import fake
+from claude_agent_http.store import memory_store
+from claude_agent_http.system import SystemClock
+from claude_agent_http.system.ids import CountedIds
+
+
+@dataclass
+class Subject:
+    """One implementation: how to open it, and the prompt for each thing that it shall do."""
+
+    open: Callable[..., AbstractAsyncContextManager[AgentRuntime]]
+    open_broken: Callable[..., AbstractAsyncContextManager[AgentRuntime]]
+    gate: Gate
+    ran: Path
+    think_and_say: str
+    use_tool: str
+    use_forbidden_tool: str
+    recall: str
+    hang: str
+    die: str
+    fail: str
+
+
+@pytest.fixture(params=["fake", pytest.param("cli", marks=pytest.mark.tier("cli"))])
+def subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
+    make = _fake_subject if request.param == "fake" else _cli_subject
+    return make(request, folder)
+
+
+def _cli_subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
+    demo: DemoModel = request.getfixturevalue("demo")
+    runtimes = Runtimes(demo, folder, memory_store(SystemClock()).transcripts)
+    ran = folder / "work" / "ran"
+    return Subject(
+        open=runtimes.open,
+        open_broken=lambda: runtimes.open(cli_path=Path("/nowhere/claude")),
+        gate=runtimes.gate,
+        ran=ran,
+        think_and_say=script({"thinking": "let me see", "text": "one two  three"}),
+        use_tool=script(bash(f"touch {ran}; echo out"), {"text": "finished"}),
+        use_forbidden_tool=script(bash(f"touch {ran}; echo forbidden"), {"text": "finished"}),
+        recall=script({"text": "{{history}}"}),
+        hang=script({"tokens": 400, "delay_ms": 100}),
+        die=script(bash("kill -9 $PPID")),
+        fail=script({"status": 529}),
+    )
+
+
+def _fake_subject(_request: pytest.FixtureRequest, folder: Path) -> Subject:
+    ran = folder / "ran"
+
+    def run() -> str:
+        ran.touch()
+        return "out"
+
+    plays: dict[str, list[fake.Step]] = {
+        "think_and_say": [fake.Say("let me see", thinking=True), fake.Say("one two  three")],
+        "use_tool": [fake.UseTool(run=run), fake.Say("finished")],
+        "use_forbidden_tool": [
+            fake.UseTool(input={"command": "forbidden"}, run=run),
+            fake.Say("finished"),
+        ],
+        "recall": [fake.Recall()],
+        "hang": [fake.Say("tok0 tok1"), fake.Hang()],
+        "die": [fake.Die()],
+        "fail": [fake.Fail(TurnError(ErrorKind.MODEL_OVERLOADED, "overloaded"))],
+    }
+    factory = fake.FakeRuntimeFactory(CountedIds(), plays.__getitem__)
+    gate, session = Gate(), make_session(folder)
+
+    def open_broken() -> AbstractAsyncContextManager[AgentRuntime]:
+        factory.start_failures.append("no CLI")
+        return factory.open(session, gate)
+
+    prompts = {name: name for name in plays}
+    return Subject(
+        open=lambda: factory.open(session, gate), open_broken=open_broken, gate=gate, ran=ran, **prompts
+    )
+
+
+async def test_a_turn_streams_each_message_and_then_gives_it_whole(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.think_and_say)
+    thinking = turn.of("agent.thinking")[0]["thinking"]
+    assert (thinking, turn.text) == ("let me see", "one two  three")
+    for event in turn.events:
+        if event.type not in {"agent.message", "agent.thinking"}:
+            continue
+        deltas = [delta for delta in turn.deltas if delta.event_id == event.id]
+        whole = thinking if event.type == "agent.thinking" else turn.text
+        assert "".join(delta.text for delta in deltas) == whole
+        assert [delta.offset for delta in deltas] == [
+            sum(len(earlier.text) for earlier in deltas[:index]) for index in range(len(deltas))
+        ]
+        assert {delta.event_type for delta in deltas} == {event.type}
+        assert turn.items.index(deltas[-1]) < turn.items.index(event)
+    assert all(event.turn_id == "sevt_turn" for event in turn.events)
+    assert len({event.id for event in turn.events}) == len(turn.events)
+
+
+async def test_a_turn_ends_once_with_its_usage(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.think_and_say)
+    assert turn.end.stop_reason is StopReason.END_TURN
+    assert (turn.end.error, turn.end.interrupted) == (None, None)
+    assert turn.end.usage is not None
+    assert turn.end.usage.input_tokens > 0
+    assert turn.end.usage.output_tokens > 0
+    assert turn.end.usage.cost_usd is not None
+    assert len([item for item in turn.items if item == turn.end]) == 1
+
+
+async def test_model_requests_enclose_what_the_model_said(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.use_tool)
+    spans = [event for event in turn.events if event.type.startswith("span.")]
+    assert [span.type for span in spans] == ["span.model_request_start", "span.model_request_end"] * 2
+    assert [span.data["model_request_start_id"] for span in spans[1::2]] == [span.id for span in spans[::2]]
+    assert not any(span.data["is_error"] for span in spans[1::2])
+    assert turn.types.index("agent.message") == len(turn.types) - 2
+
+
+async def test_the_gate_is_asked_after_the_tool_use_and_before_the_tool_runs(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.use_tool, log=subject.gate.log)
+    use = turn.of("agent.tool_use")[0]["tool_use_id"]
+    order = [f"agent.tool_use {use}", f"gate {use}", f"agent.tool_result {use}"]
+    assert [line for line in subject.gate.log if use in line] == order
+    assert subject.ran.exists()
+    assert turn.of("agent.tool_result")[0]["content"] == [{"type": "text", "text": "out"}]
+    assert turn.of("agent.tool_result")[0]["is_error"] is False
+
+
+async def test_a_denied_tool_does_not_run_and_the_turn_goes_on(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.use_forbidden_tool)
+    assert len(subject.gate.asked) == 1
+    assert not subject.ran.exists()
+    assert turn.of("agent.tool_result")[0]["is_error"] is True
+    assert turn.text == "finished"
+
+
+async def test_two_turns_share_memory_and_so_does_a_later_runtime(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        await run_turn(runtime, subject.think_and_say, "sevt_1")
+        second = await run_turn(runtime, subject.recall, "sevt_2")
+    async with subject.open() as runtime:
+        third = await run_turn(runtime, subject.recall, "sevt_3")
+    assert (_count(second.text), _count(third.text)) == (1, 2)
+    assert {event.turn_id for event in third.events} == {"sevt_3"}
+
+
+async def test_an_interrupt_ends_the_turn_and_the_next_one_works(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        items = []
+        async with asyncio.timeout(20):
+            async for item in runtime.turn(subject.hang, "sevt_1"):
+                items.append(item)
+                if isinstance(item, Delta) and len([i for i in items if isinstance(i, Delta)]) == 2:
+                    await asyncio.create_task(runtime.interrupt())
+        end = items[-1]
+        assert (end.stop_reason, end.error) == (StopReason.END_TURN, None)
+        assert end.interrupted
+        following = await run_turn(runtime, subject.think_and_say, "sevt_2")
+    assert following.text == "one two  three"
+    assert following.end.interrupted is None
+
+
+async def test_an_interrupt_at_the_very_beginning_is_not_lost(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        began = asyncio.Event()
+
+        async def interrupt() -> None:
+            await began.wait()
+            await runtime.interrupt()
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            tasks.create_task(interrupt())
+            asyncio.get_running_loop().call_soon(began.set)
+            turn = await run_turn(runtime, subject.hang)
+        following = await run_turn(runtime, subject.think_and_say, "sevt_2")
+    assert turn.end.interrupted
+    assert following.text == "one two  three"
+
+
+async def test_an_interrupt_keeps_what_was_streamed(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        items: list[Any] = []
+        async for item in runtime.turn(subject.hang, "sevt_1"):
+            items.append(item)
+            if isinstance(item, Delta) and "tok1" in item.text:
+                await runtime.interrupt()
+    said = [item for item in items if getattr(item, "type", "") == "agent.message"]
+    assert len(said) == 1
+    assert said[0].id == next(item.event_id for item in items if isinstance(item, Delta))
+    assert said[0].data["content"][0]["text"].startswith("tok0 tok1")
+
+
+async def test_an_interrupt_without_a_turn_does_nothing(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        await runtime.interrupt()
+        turn = await run_turn(runtime, subject.think_and_say)
+    assert turn.end.interrupted is None
+    await runtime.interrupt()
+
+
+async def test_a_death_in_a_turn_is_told_and_the_session_starts_again(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        with pytest.raises(RuntimeDiedError, match="137"):
+            await run_turn(runtime, subject.die)
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.think_and_say)
+    assert turn.text == "one two  three"
+
+
+async def test_a_model_failure_is_the_turns_error_and_no_message(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.fail)
+        following = await run_turn(runtime, subject.think_and_say)
+    assert turn.end.stop_reason is StopReason.RETRIES_EXHAUSTED
+    assert turn.end.error is not None
+    assert turn.end.error.kind is ErrorKind.MODEL_OVERLOADED
+    assert "agent.message" not in turn.types
+    assert following.end.error is None
+
+
+async def test_a_start_that_fails_is_told(subject: Subject) -> None:
+    with pytest.raises(RuntimeStartError):
+        async with subject.open_broken():
+            pass
+
+
+async def test_a_turn_that_is_given_up_does_not_spoil_the_next(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = runtime.turn(subject.hang, "sevt_1")
+        async for item in turn:
+            if isinstance(item, Delta):
+                break
+        await runtime.interrupt()
+        with suppress(AttributeError):
+            await turn.aclose()  # type: ignore[attr-defined]
+        await runtime.interrupt()
+        following = await run_turn(runtime, subject.think_and_say, "sevt_2")
+    assert following.text == "one two  three"
+    assert {event.turn_id for event in following.events} == {"sevt_2"}
+
+
+def _count(text: str) -> int:
+    """How many earlier prompts a recall named: as a JSON list (CLI) or a line each (fake)."""
+    return text.count(",") + (text != "[]") if text.startswith("[") else len(text.splitlines())
