@@ -8,7 +8,12 @@ from datetime import timedelta
 
 import structlog
 
-from claude_agent_http.domain.errors import ClaudeAgentError, SessionClosedError, TurnTimeoutError
+from claude_agent_http.domain.errors import (
+    ClaudeAgentError,
+    SessionClosedError,
+    SessionNotFoundError,
+    TurnTimeoutError,
+)
 from claude_agent_http.domain.event import Delta, Event, EventType
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.turn import TurnEnd
@@ -171,6 +176,11 @@ class Engine:
         """Stored events behind `after`, then live ones, until the session or the process ends."""
         follower = Follower(self._store.events, self._hub, session_id, after=after, deltas=deltas)
         with self._hub.subscribe(session_id) as subscription:
+            # Looked up after subscribing: a delete from now on ends the stream, one before is seen here.
+            try:
+                await self.get(session_id)
+            except SessionNotFoundError:
+                return
             async for item in follower.items(subscription):
                 yield item
 

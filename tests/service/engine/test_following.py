@@ -117,3 +117,9 @@ def test_nothing_is_kept_for_sessions_that_nobody_follows() -> None:
     with hub.subscribe("s"):
         assert hub._subscriptions
     assert not hub._subscriptions
+
+
+async def test_following_a_session_that_is_gone_ends_at_once(harness: Harness) -> None:
+    session = await harness.session()
+    await harness.engine.delete(session.id)
+    assert await read(harness, session, 1) == []

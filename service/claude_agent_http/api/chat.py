@@ -1,0 +1,75 @@
+"""Send a message and get the answer, whole or as it is written."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from fastapi import APIRouter, Depends, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from claude_agent_http.api.chat_stream import chunks
+from claude_agent_http.api.json_text import ExactJSONResponse, to_json
+from claude_agent_http.api.models import ChatChunk, ChatRequest, ChatResponse
+from claude_agent_http.api.openapi import documented, event_stream
+from claude_agent_http.api.outcome import answered, stop_reason
+from claude_agent_http.api.parts import CurrentEngine, json_only, known_form
+from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
+from claude_agent_http.engine import Engine, Turn
+
+router = APIRouter(prefix="/api/v1/chat", tags=["chat"], dependencies=[Depends(json_only)])
+
+_STOP_REASON = {
+    "headers": {
+        "X-Stop-Reason": {
+            "description": (
+                "Why the turn ended: end_turn, refusal, budget_reached, max_turns_reached, interrupted."
+            ),
+            "schema": {"type": "string"},
+        }
+    }
+}
+_EXAMPLE = 'data: {"type":"text_delta","text":"Hel"}\n\ndata: {"type":"done"}\n\n'
+
+
+@router.post(
+    "",
+    summary="Chat",
+    response_class=ExactJSONResponse,
+    responses={200: _STOP_REASON, **documented(404, 409, 429, 502, 504, 507, body=True)},
+)
+async def chat(body: ChatRequest, engine: CurrentEngine, response: Response) -> ChatResponse:
+    """Waits for the whole answer. A turn that was cut short by `max_turns`, the budget or an interrupt is
+    answered with what there is; the header `X-Stop-Reason` tells."""
+    turn = await _send(body, engine)
+    end = await engine.wait(turn, body.timeout)
+    response.headers["X-Stop-Reason"] = stop_reason(end)
+    return answered(turn, end, await engine.turn_events(turn))
+
+
+@router.post(
+    "/stream",
+    summary="Chat, streamed",
+    response_class=Response,
+    responses={
+        **event_stream("ChatChunk", "The answer as it is written, one JSON object a `data:` line.", _EXAMPLE),
+        **documented(404, 409, 429, 507, body=True),
+    },
+)
+async def stream(body: ChatRequest, engine: CurrentEngine) -> EventSourceResponse:
+    """Tokens as they come, then `done` or `error`. Who goes away does not end the turn: its events are in
+    the log, and `/interrupt` ends it."""
+    turn = await _send(body, engine)
+    return EventSourceResponse(_lines(engine, turn, body.timeout), **KEEP_ALIVE)
+
+
+async def _send(body: ChatRequest, engine: Engine) -> Turn:
+    return await engine.send(known_form(body.session_id), body.message, body.timeout)
+
+
+async def _lines(engine: Engine, turn: Turn, seconds: float) -> AsyncIterator[ServerSentEvent]:
+    async with aclosing(chunks(engine, turn, seconds)) as parts:
+        async for chunk in parts:
+            yield ServerSentEvent(_compact(chunk), sep=LINE_END)
+
+
+def _compact(chunk: ChatChunk) -> str:
+    return to_json({name: value for name, value in chunk if value is not None})

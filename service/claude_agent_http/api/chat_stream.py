@@ -1,0 +1,93 @@
+"""One turn of the event log, projected to the chunks of `/chat/stream`."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+
+from claude_agent_http.api.models import ChatChunk
+from claude_agent_http.api.outcome import failure
+from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
+from claude_agent_http.domain.event import TOOL_USES, Delta, Event, EventType
+from claude_agent_http.domain.vocabulary import text_of, tool_name
+from claude_agent_http.engine import Engine, Turn
+
+__all__ = ["chunks"]
+
+_SETTLE_SECONDS = 10.0
+_Items = AsyncGenerator[Event | Delta, None]
+
+
+async def chunks(engine: Engine, turn: Turn, seconds: float) -> AsyncGenerator[ChatChunk, None]:
+    """The turn's text and tool uses as they come, then one `done` or `error`. `seconds` is its timeout."""
+    projection = _Projection()
+    try:
+        async with aclosing(_until_idle(engine, turn)) as items:
+            async for item in items:
+                for chunk in projection.chunks(item):
+                    yield chunk
+        yield await _last(turn, seconds)
+    except ClaudeAgentError as error:
+        yield ChatChunk(type="error", error=str(error))
+
+
+class _Projection:
+    """Knows how much of each message has gone out as deltas, so that the whole message adds only the rest."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, int] = {}
+
+    def chunks(self, item: Event | Delta) -> Iterator[ChatChunk]:
+        match item:
+            case Delta(event_type=EventType.AGENT_MESSAGE):
+                self._sent[item.event_id] = item.offset + len(item.text)
+                yield ChatChunk(type="text_delta", text=item.text)
+            case Event(data={"parent_tool_use_id": _}):
+                return
+            case Event(type=EventType.AGENT_MESSAGE):
+                rest = text_of(item.data)[self._sent.pop(item.id, 0) :]
+                if rest:
+                    yield ChatChunk(type="text_delta", text=rest)
+            case Event() if item.type in TOOL_USES:
+                yield ChatChunk(
+                    type="tool_use", tool_name=tool_name(item.data), tool_input=item.data["input"]
+                )
+
+
+async def _until_idle(engine: Engine, turn: Turn) -> _Items:
+    """What follows the turn's message up to its idle, or up to the end of the session or the service.
+
+    Raises StorageError when the turn ended and the log cannot show it.
+    """
+    after = turn.opened.result().seq
+    async with aclosing(engine.follow(turn.session_id, after=after, deltas=True)) as items:
+        while (item := await _next(engine, turn, items)) is not None:
+            yield item
+            if isinstance(item, Event) and item.type is EventType.STATUS_IDLE:
+                return
+
+
+async def _next(engine: Engine, turn: Turn, items: _Items) -> Event | Delta | None:
+    waiting = asyncio.ensure_future(anext(items, None))
+    try:
+        if not turn.ended.done():
+            await asyncio.wait((waiting, turn.ended), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done() and not await _shows_idle(engine, turn):
+            raise StorageError("the turn ended, but its last events are not stored yet; read /events later")
+        return await waiting
+    finally:
+        if not waiting.done():
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def _shows_idle(engine: Engine, turn: Turn) -> bool:
+    return any(event.type is EventType.STATUS_IDLE for event in await engine.turn_events(turn))
+
+
+async def _last(turn: Turn, seconds: float) -> ChatChunk:
+    """How it ended; when this is out, the session takes the next message."""
+    await asyncio.wait((turn.ended,), timeout=_SETTLE_SECONDS)
+    if not turn.ended.done():
+        return ChatChunk(type="error", error="the session ended before its turn did")
+    problem = failure(turn, turn.ended.result(), seconds)
+    return ChatChunk(type="done") if problem is None else ChatChunk(type="error", error=str(problem))

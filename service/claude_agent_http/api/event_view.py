@@ -1,0 +1,55 @@
+"""Events and deltas as the JSON that clients read."""
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from claude_agent_http.domain.errors import InvalidInputError
+from claude_agent_http.domain.event import Delta, Event, EventType
+
+__all__ = ["delta_json", "event_json", "from_cursor", "start_json", "to_cursor"]
+
+_CURSOR = re.compile(r"seq:(\d{1,16})")
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """The envelope, with the fields of the event's type beside it."""
+    envelope = {
+        "seq": event.seq,
+        "id": event.id,
+        "type": event.type.value,
+        "session_id": event.session_id,
+        "turn_id": event.turn_id,
+        "processed_at": event.processed_at.isoformat().replace("+00:00", "Z"),
+    }
+    return envelope | event.data | envelope
+
+
+def start_json(delta: Delta) -> dict[str, Any]:
+    """Says that an event is being written, before its first delta."""
+    return {"type": "event_start", "event": {"id": delta.event_id, "type": delta.event_type.value}}
+
+
+def delta_json(delta: Delta) -> dict[str, Any] | None:
+    """A piece of a message; `offset` counts the characters before it. Of thinking only the start is shown."""
+    if delta.event_type is not EventType.AGENT_MESSAGE:
+        return None
+    piece = {"type": "content_delta", "index": 0, "content": {"type": "text", "text": delta.text}}
+    return {"type": "event_delta", "event_id": delta.event_id, "offset": delta.offset, "delta": piece}
+
+
+def to_cursor(seq: int) -> str:
+    return base64.urlsafe_b64encode(f"seq:{seq}".encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str) -> int:
+    """The seq to go on after. Raises InvalidInputError for what `to_cursor` did not make."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise InvalidInputError("page", "is no cursor of ours; take it from `next_page`")
+    return int(found[1])

@@ -1,0 +1,61 @@
+"""What the service says about itself; the composition root fills it in."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from claude_agent_http.engine import Engine
+
+__all__ = ["Health", "ModelMode", "Parts", "ReasonNotReady", "ServiceInfo", "model_hint"]
+
+ModelMode = Literal["demo", "configured"]
+
+_HINTS: dict[ModelMode, str] = {
+    "demo": (
+        "no model key is set, so a scripted demo model answers; set ANTHROPIC_API_KEY, or "
+        "ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL, and start the service again to use a real one"
+    ),
+    "configured": "the model that the service's configuration names answers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceInfo:
+    """What stays the same while the process lives."""
+
+    version: str
+    model_mode: ModelMode
+    name: str = "claude-agent-http"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The service at one moment. `memory_mb` is MiB of the service and its agent processes together,
+    `in_memory_clients` the connected agent processes, `uptime_seconds` since the start."""
+
+    status: Literal["healthy", "unhealthy"]
+    version: str
+    active_sessions: int
+    in_memory_clients: int
+    memory_mb: float
+    storage_type: str
+    uptime_seconds: float
+    model: ModelMode
+
+
+ReasonNotReady = Callable[[], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with."""
+
+    engine: Engine
+    info: ServiceInfo
+    health: Callable[[], Awaitable[Health]]
+    ready: ReasonNotReady
+
+
+def model_hint(mode: ModelMode) -> str:
+    """What to do to have a real model answer, for people who read `/health`."""
+    return _HINTS[mode]

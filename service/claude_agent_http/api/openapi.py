@@ -1,0 +1,101 @@
+"""What the OpenAPI document says beside the routes themselves: their errors, as problems."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from claude_agent_http.api.models import ChatChunk, Problem
+from claude_agent_http.api.problems import PROBLEM_JSON
+
+__all__ = ["DESCRIPTION", "TAGS", "documented", "event_stream", "with_problems"]
+
+DESCRIPTION = """
+Sessions of the Claude agent over HTTP. Create a session, send it messages, and read its event log, which
+holds everything that happened, at any time and from any point.
+
+Every error is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem whose `detail` says what to do.
+Each response carries an `X-Request-Id`.
+"""
+
+TAGS = [
+    {"name": "sessions", "description": "Create, find, resume and delete conversations."},
+    {"name": "chat", "description": "Send a message and get the answer, whole or as it is written."},
+    {"name": "events", "description": "The session's event log: the truth behind every other view."},
+    {"name": "service", "description": "What this is and how it is."},
+]
+
+_MEANINGS = {
+    400: "The body cannot be read as JSON in UTF-8.",
+    404: "There is no such session.",
+    409: "The session is closed, or the id or key was used with other values.",
+    413: "The body is larger than 1 MB.",
+    415: "The body is not declared as `application/json`.",
+    422: "A value is not acceptable; `errors` names the fields.",
+    429: "A limit is reached for now: the session is busy, or too many turns run.",
+    500: "The service failed; its log says why under the request's id.",
+    502: "The model or the agent's process failed.",
+    503: "Not now: the service is stopping, its database does not answer, or the model is overloaded.",
+    504: "The turn took longer than `timeout` and was interrupted; the session can be used again.",
+    507: "The disk is full.",
+}
+_RETRIED = frozenset({429, 503})
+_BODY = (400, 413, 415, 422)
+_ALWAYS = (500, 503)
+_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+
+
+def documented(*statuses: int, body: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can end with these statuses; `body`: it takes JSON."""
+    every = {*statuses, *_ALWAYS, *(_BODY if body else ())}
+    return {status: _response(status) for status in sorted(every)}
+
+
+def event_stream(model: str, description: str, example: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 of a route that answers with Server-Sent Events whose `data` is a `model` as JSON."""
+    reference = {"$ref": f"#/components/schemas/{model}"}
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": reference}
+    texts = {name: {"type": "string"} for name in ("event", "id")}
+    event = {"type": "object", "properties": {"data": data, **texts}, "required": ["data"]}
+    content = {"text/event-stream": {"itemSchema": event, "example": example}}
+    return {200: {"description": description, "content": content}}
+
+
+def with_problems(api: FastAPI) -> None:
+    """Let the document have our error responses alone, with the schema that they refer to."""
+    generate = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = generate()
+            _drop_framework_errors(document)
+            document["components"]["schemas"] |= _schemas(ChatChunk) | _schemas(Problem)
+            api.openapi_schema = document
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _drop_framework_errors(document: dict[str, Any]) -> None:
+    """FastAPI documents its own 422 on every route that takes anything and does not name one."""
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
+    for operation in (one for path in document["paths"].values() for one in path.values()):
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
+
+
+def _schemas(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    return {**schema.pop("$defs", {}), model.__name__: schema}
+
+
+def _response(status: int) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": _MEANINGS[status],
+        "content": {PROBLEM_JSON: {"schema": _REFERENCE}},
+    }
+    if status in _RETRIED:
+        schema = {"type": "integer", "minimum": 0}
+        response["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": schema}}
+    return response

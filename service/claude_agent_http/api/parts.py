@@ -1,0 +1,52 @@
+"""What a route takes from the application and from the request's address."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from starlette.exceptions import HTTPException
+
+from claude_agent_http.api.info import Parts
+from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.engine import Engine
+
+__all__ = ["CurrentEngine", "CurrentParts", "SessionId", "json_only", "known_form"]
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHOWN = 64
+
+
+async def json_only(request: Request) -> None:
+    """Raises 415 for a body that is not declared as JSON: a web page of another origin cannot send that
+    without asking first."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise HTTPException(415, "send the body as JSON, with the header Content-Type: application/json")
+
+
+def known_form(session_id: str) -> str:
+    """The id in its stored form. Raises SessionNotFoundError for what cannot be the id of any session."""
+    canonical = session_id.lower()
+    if _UUID.fullmatch(canonical) is None:
+        raise SessionNotFoundError(session_id[:_SHOWN])
+    return canonical
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+async def _engine(request: Request) -> Engine:
+    return (await _parts(request)).engine
+
+
+async def _session_id(
+    session_id: Annotated[str, Path(description="The session's id; one of another form is just unknown.")],
+) -> str:
+    return known_form(session_id)
+
+
+CurrentParts = Annotated[Parts, Depends(_parts)]
+CurrentEngine = Annotated[Engine, Depends(_engine)]
+SessionId = Annotated[str, Depends(_session_id)]

@@ -1,0 +1,96 @@
+"""Create, find, resume, interrupt and delete sessions."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from claude_agent_http.api.fields import UserId
+from claude_agent_http.api.models import CreateSession, Interrupted, SessionView
+from claude_agent_http.api.openapi import documented
+from claude_agent_http.api.parts import CurrentEngine, SessionId, json_only
+from claude_agent_http.engine import NewSession
+
+router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A repeat by the same user gives the same session; 1 to 255 visible ASCII characters.",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a session",
+    responses=documented(409, 429, 507, body=True),
+    dependencies=[Depends(json_only)],
+)
+async def create(
+    body: CreateSession, engine: CurrentEngine, idempotency_key: IdempotencyKey = None
+) -> SessionView:
+    """Returns at once: no model is called, and the agent's process starts in the background."""
+    new = NewSession(
+        user_id=body.user_id,
+        subdir=body.subdir,
+        metadata=body.metadata or {},
+        session_id=None if body.session_id is None else str(body.session_id),
+        idempotency_key=idempotency_key,
+    )
+    return SessionView.of(await engine.create(new))
+
+
+@router.get("", summary="List sessions", responses=documented(422))
+async def list_ids(
+    engine: CurrentEngine,
+    request: Request,
+    response: Response,
+    user_id: Annotated[UserId | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    after: Annotated[UUID | None, Query(description="Ids behind this one.")] = None,
+) -> list[str]:
+    """Ids, newest first. When there may be more, a `Link` header with `rel="next"` leads to them."""
+    ids = await engine.list_ids(user_id, limit=limit, after=None if after is None else str(after))
+    if len(ids) == limit:
+        response.headers["Link"] = _next_link(request, user_id, limit, ids[-1])
+    return ids
+
+
+@router.get("/{session_id}", summary="Read a session", responses=documented(404))
+async def read(session_id: SessionId, engine: CurrentEngine) -> SessionView:
+    return SessionView.of(await engine.get(session_id))
+
+
+@router.delete("/{session_id}", status_code=204, summary="Delete a session", responses=documented(404, 507))
+async def delete(session_id: SessionId, engine: CurrentEngine) -> None:
+    """Stops its agent and removes its events and its conversation; the files in its folder stay."""
+    await engine.delete(session_id)
+
+
+@router.post("/{session_id}/resume", summary="Reopen a session", responses=documented(404, 507))
+async def resume(session_id: SessionId, engine: CurrentEngine) -> SessionView:
+    """Makes a closed session active again and starts its agent ahead of the next message."""
+    return SessionView.of(await engine.resume(session_id))
+
+
+@router.post(
+    "/{session_id}/interrupt",
+    status_code=202,
+    summary="Interrupt the running turn",
+    responses=documented(404),
+)
+async def interrupt(session_id: SessionId, engine: CurrentEngine) -> Interrupted:
+    """Asks the turn to end soon; its `session.status_idle` event says when it has."""
+    return Interrupted(interrupted=await engine.interrupt(session_id))
+
+
+def _next_link(request: Request, user_id: str | None, limit: int, last: str) -> str:
+    asked = {"user_id": user_id, "limit": limit, "after": last}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    return f'<{request.url.path}?{query}>; rel="next"'

@@ -1,0 +1,182 @@
+"""Composition root: takes Settings, builds the parts, hands them to each other."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import uvloop
+from starlette.types import ASGIApp
+
+from claude_agent_http import __version__, logs
+from claude_agent_http.api import Health, ModelMode, ServiceInfo, create_api
+from claude_agent_http.demo.app import create_demo_model
+from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.engine import Engine, Limits
+from claude_agent_http.ports import Store
+from claude_agent_http.runtime.cli import CliRuntimeFactory
+from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.workspaces import FolderWorkspaces
+from claude_agent_http.server import DrainingServer
+from claude_agent_http.settings import Loaded, SessionSettings, Settings
+from claude_agent_http.store import memory_store, postgres_store, postgres_url, sqlite_store
+from claude_agent_http.system import LoopbackServer, MemorySampler, RandomIds, SystemClock
+
+_STATE_FOLDER = ".sessions"
+
+
+def serve(loaded: Loaded) -> int:
+    """Serve until a signal. Returns the exit code; raises ClaudeAgentError when a part cannot start."""
+    logs.configure(loaded.settings.logging.level, loaded.settings.logging.format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(loaded.settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    async with running(settings) as service:
+        server = DrainingServer(service.api, settings.api.host, settings.api.port, service.drain)
+        await server.run_until_signalled()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts that live as long as the service."""
+
+    api: ASGIApp
+    engine: Engine
+    store: Store
+    drain_seconds: float
+
+    async def drain(self) -> None:
+        await self.engine.stop(self.drain_seconds)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Service]:
+    """Everything but the listening socket. At exit the engine is stopped, then the store closed."""
+    async with AsyncExitStack() as stack:
+        memory = await stack.enter_async_context(MemorySampler())
+        store = _store(settings)
+        await store.open()
+        stack.push_async_callback(store.close)
+        model_env = await _model_env(settings, stack)
+        engine = _engine(settings, store, model_env, memory)
+        await engine.start()
+        service = Service(_api(settings, engine, store, memory), engine, store, settings.api.drain_seconds)
+        stack.push_async_callback(engine.stop, 0)
+        yield service
+
+
+def _store(settings: Settings) -> Store:
+    session, clock = settings.session, SystemClock()
+    match session.storage:
+        case "memory":
+            return memory_store(clock)
+        case "sqlite":
+            return sqlite_store(session.sqlite_path, clock)
+        case "postgresql":
+            return postgres_store(_postgres_url(session), clock)
+
+
+def _postgres_url(session: SessionSettings) -> str:
+    return postgres_url(
+        host=session.pg_host,
+        port=session.pg_port,
+        database=session.pg_database,
+        username=session.pg_user,
+        password=session.pg_password.get_secret_value() if session.pg_password else None,
+    )
+
+
+async def _model_env(settings: Settings, stack: AsyncExitStack) -> dict[str, str]:
+    """How the CLI reaches its model: the demo model's address, or what the user configured."""
+    if settings.uses_demo_model:
+        demo = await stack.enter_async_context(LoopbackServer(create_demo_model(), grace_seconds=0))
+        return {"ANTHROPIC_BASE_URL": demo.url, "ANTHROPIC_API_KEY": "demo"}
+    model = settings.model
+    given = {
+        "ANTHROPIC_API_KEY": model.api_key.get_secret_value() if model.api_key else None,
+        "ANTHROPIC_AUTH_TOKEN": model.auth_token.get_secret_value() if model.auth_token else None,
+        "ANTHROPIC_BASE_URL": str(model.base_url) if model.base_url else None,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _engine(settings: Settings, store: Store, model_env: dict[str, str], memory: MemorySampler) -> Engine:
+    base, defaults = settings.user.base_dir, settings.defaults
+    ids, clock = RandomIds(), SystemClock()
+    config = RuntimeConfig(
+        state_dir=base / _STATE_FOLDER,
+        model=defaults.model,
+        system_prompt=defaults.system_prompt,
+        permission_mode=defaults.permission_mode,
+        allowed_tools=defaults.allowed_tools,
+        disallowed_tools=defaults.disallowed_tools,
+        setting_sources=defaults.setting_sources,
+        max_turns=defaults.max_turns,
+        max_budget_usd=defaults.max_budget_usd,
+        mcp_servers={name: server.plain() for name, server in settings.mcp_servers.items()},
+        plugins=[plugin.model_dump(mode="json") for plugin in settings.plugins],
+        cli_path=defaults.cli_path,
+        model_env=model_env,
+    )
+    workspaces = FolderWorkspaces(base, auto_create=settings.user.auto_create_dir)
+    return Engine(
+        store=store,
+        runtimes=CliRuntimeFactory(config, store.transcripts, ids, workspaces=workspaces, environ=os.environ),
+        workspaces=workspaces,
+        clock=clock,
+        ids=ids,
+        limits=_limits(settings),
+        memory=memory,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    api = settings.api
+    return Limits(
+        max_live=api.max_sessions,
+        max_live_per_user=api.max_sessions_per_user,
+        max_turns_at_once=api.max_concurrent_requests,
+        max_starts_at_once=os.cpu_count() or 1,
+        memory_mb=api.memory_limit_mb,
+        idle_seconds=api.idle_session_timeout,
+        session_ttl_seconds=settings.session.ttl,
+        prestart=api.prestart,
+    )
+
+
+def _api(settings: Settings, engine: Engine, store: Store, memory: MemorySampler) -> ASGIApp:
+    started = time.monotonic()
+    mode: ModelMode = "demo" if settings.uses_demo_model else "configured"
+
+    async def health() -> Health:
+        healthy = await _reason_not_ready(store) is None
+        stats = engine.stats()
+        return Health(
+            status="healthy" if healthy else "unhealthy",
+            version=__version__,
+            active_sessions=await engine.active_sessions() if healthy else 0,
+            in_memory_clients=stats.runtimes,
+            memory_mb=memory(),
+            storage_type=settings.session.storage,
+            uptime_seconds=round(time.monotonic() - started, 1),
+            model=mode,
+        )
+
+    async def ready() -> str | None:
+        return "draining" if engine.draining else await _reason_not_ready(store)
+
+    info = ServiceInfo(version=__version__, model_mode=mode)
+    return create_api(engine, info, health, ready, cors_origins=settings.api.cors_origins)
+
+
+async def _reason_not_ready(store: Store) -> str | None:
+    try:
+        await store.ping()
+    except ClaudeAgentError as error:
+        return str(error)
+    return None

@@ -1,0 +1,45 @@
+"""Structured logs: JSON for machines, columns for a terminal; every library's records take the same way."""
+
+import logging
+import sys
+
+import structlog
+
+_QUIET = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "uvicorn", "claude_agent_sdk")
+
+
+def configure(level: str, form: str) -> None:
+    """`level` is a logging level's name in lower case; `form` is console, json, or auto (by the terminal)."""
+    as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_rendering(as_json))
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _rendering(as_json: bool) -> list[structlog.typing.Processor]:
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    tail: list[structlog.typing.Processor] = [renderer]
+    if as_json:
+        tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail]

@@ -1,0 +1,181 @@
+"""`POST /api/v1/chat/stream`: tokens as they come, and how the stream ends."""
+
+import asyncio
+
+import pytest
+from tests.service.api.rig import sse
+
+from claude_agent_http.domain.errors import StorageFullError
+from claude_agent_http.domain.turn import ErrorKind, TurnError
+from claude_agent_http.runtime.fake import Die, Fail, Hang, Say, UseTool, Wait
+
+STREAM = "/api/v1/chat/stream"
+
+
+@pytest.fixture
+async def session_id(wire, create):
+    return await create(wire)
+
+
+@pytest.fixture
+def chat(wire, session_id):
+    """The chunks of one streamed turn."""
+
+    async def read(message="hi", **fields):
+        body = {"session_id": session_id, "message": message, **fields}
+        async with asyncio.timeout(10), wire.stream("POST", STREAM, json=body) as response:
+            assert response.status_code == 200
+            return [sent.data async for sent in sse(response)]
+
+    return read
+
+
+def joined(chunks):
+    """The chunks, with neighbouring pieces of text as one: how they are cut depends on when they are read."""
+    whole: list[dict] = []
+    for chunk in chunks:
+        if chunk["type"] == "text_delta" and whole and whole[-1]["type"] == "text_delta":
+            whole[-1]["text"] += chunk["text"]
+        else:
+            whole.append(chunk)
+    return whole
+
+
+def text_of(chunks):
+    return "".join(chunk["text"] for chunk in chunks if chunk["type"] == "text_delta")
+
+
+async def test_tokens_and_tools_in_order_and_only_the_fields_that_matter(chat, service):
+    service.says["hi"] = [
+        Say("secret thoughts", thinking=True),
+        Say("one two"),
+        UseTool("mcp__github__search", {"q": "x"}),
+        Say("three", whole=True),
+    ]
+    assert joined(await chat()) == [
+        {"type": "text_delta", "text": "one two"},
+        {"type": "tool_use", "tool_name": "mcp__github__search", "tool_input": {"q": "x"}},
+        {"type": "text_delta", "text": "three"},
+        {"type": "done"},
+    ]
+
+
+async def test_the_lines_and_headers_are_what_clients_parse(wire, session_id):
+    async with wire.stream("POST", STREAM, json={"session_id": session_id, "message": "hi"}) as response:
+        raw = (await response.aread()).decode()
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-accel-buffering"] == "no"
+    assert response.headers["x-request-id"]
+    assert raw.startswith('data: {"type":"text_delta","text":"You')
+    assert raw.endswith('data: {"type":"done"}\n\n')
+
+
+async def test_tokens_come_before_the_turn_ends(wire, service, session_id):
+    go = asyncio.Event()
+    service.says["slow"] = [Say("first"), Wait(go), Say("second")]
+    async with wire.stream("POST", STREAM, json={"session_id": session_id, "message": "slow"}) as response:
+        chunks = sse(response)
+        async with asyncio.timeout(5):
+            assert (await anext(chunks)).data["text"] == "first"
+            go.set()
+            assert [sent.data.get("text") async for sent in chunks] == ["second", None]
+
+
+async def test_streamed_text_is_the_answers_text(chat, service):
+    text = "".join(f" {number}\n😀\u2028\u2029\x85\x0b\x1c" for number in range(500))
+    service.says["long"] = [Say(text), Say(text, whole=True)]
+    assert text_of(await chat("long")) == text * 2
+
+
+async def test_only_this_turns_items(chat):
+    await chat("first")
+    assert text_of(await chat("second")) == "You said: second"
+
+
+async def test_odd_text_arrives(chat, service):
+    service.says["odd"] = [Say("cut \ud83d"), UseTool("Bash", {"command": "\udc00\r\n"})]
+    chunks = await chat("odd")
+    assert text_of(chunks) == "cut \ud83d"
+    assert chunks[-2]["tool_input"] == {"command": "\udc00\r\n"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "error"),
+    [
+        ([Say("half"), Fail(TurnError(ErrorKind.MODEL_OVERLOADED, "overloaded"))], "overloaded"),
+        ([Say("half"), Fail(TurnError(ErrorKind.MAX_TURNS, "too many"))], "too many"),
+        ([Say("half"), Die("exit code 137")], "exit code 137"),
+    ],
+)
+async def test_failures_end_with_error(chat, service, steps, error):
+    service.says["fail"] = steps
+    assert (await chat("fail"))[-2:] == [
+        {"type": "text_delta", "text": "half"},
+        {"type": "error", "error": error},
+    ]
+    assert (await chat())[-1] == {"type": "done"}
+
+
+async def test_a_timeout_ends_with_error_and_the_session_goes_on(chat, service):
+    service.says["slow"] = [Say("half"), Hang()]
+    chunks = await chat("slow", timeout=1)
+    assert chunks[-1]["type"] == "error"
+    assert "timeout of 1 s" in chunks[-1]["error"]
+    assert (await chat())[-1] == {"type": "done"}
+
+
+async def test_an_interrupt_ends_with_done(wire, chat, service, session_id):
+    service.says["slow"] = [Say("half"), Hang()]
+    reading = asyncio.create_task(chat("slow"))
+    await service.until_logged(session_id, "agent.message")
+    await wire.post(f"/api/v1/sessions/{session_id}/interrupt")
+    assert await reading == [{"type": "text_delta", "text": "half"}, {"type": "done"}]
+
+
+async def test_a_deleted_session_ends_with_error(wire, chat, service, session_id):
+    service.says["slow"] = [Say("half"), Hang()]
+    reading = asyncio.create_task(chat("slow"))
+    await service.until_logged(session_id, "agent.message")
+    await wire.delete(f"/api/v1/sessions/{session_id}")
+    assert (await reading)[-1]["type"] == "error"
+
+
+async def test_a_drain_ends_with_error(chat, service, session_id):
+    service.says["slow"] = [Say("half"), Hang()]
+    reading = asyncio.create_task(chat("slow"))
+    await service.until_logged(session_id, "agent.message")
+    await service.engine.stop(0)
+    assert "shutting down" in (await reading)[-1]["error"]
+
+
+async def test_an_end_that_the_log_cannot_show(chat, service, session_id):
+    go = asyncio.Event()
+    service.says["slow"] = [Wait(go), Say("said but not stored")]
+    reading = asyncio.create_task(chat("slow"))
+    await service.until_logged(session_id, "session.status_running")
+    service.store.events.error = StorageFullError("full")
+    go.set()
+    chunks = await reading
+    assert chunks[-1]["type"] == "error"
+    assert "stored" in chunks[-1]["error"]
+    service.store.events.error = None
+    assert (await chat())[-1] == {"type": "done"}
+
+
+async def test_the_next_message_may_follow_done_at_once(chat):
+    for number in range(30):
+        assert text_of(await chat(str(number))) == f"You said: {number}"
+
+
+async def test_a_client_that_goes_away_does_not_end_its_turn(wire, service, session_id):
+    go = asyncio.Event()
+    service.says["slow"] = [Say("first"), Wait(go), Say("second")]
+    async with wire.stream("POST", STREAM, json={"session_id": session_id, "message": "slow"}) as response:
+        await anext(sse(response))
+    go.set()
+    await service.until_logged(session_id, "session.status_idle")
+    events = await service.log(session_id)
+    texts = [event.data["content"][0]["text"] for event in events if event.type.value == "agent.message"]
+    assert texts == ["first", "second"]
+    assert "user.interrupt" not in {event.type.value for event in events}

@@ -1,0 +1,149 @@
+"""The OpenAPI document: it names every route with its errors, and what the service does is what it says."""
+
+import re
+
+import pytest
+import schemathesis
+from fastapi.routing import APIRoute
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.config import SchemathesisConfig
+from tests.service.api.rig import build
+
+from claude_agent_http.engine import Limits
+
+ROUTES = {
+    ("GET", "/"): set(),
+    ("GET", "/health"): {503},
+    ("GET", "/livez"): set(),
+    ("GET", "/readyz"): {503},
+    ("POST", "/api/v1/sessions"): {400, 409, 413, 415, 422, 429, 503, 507},
+    ("GET", "/api/v1/sessions"): {422, 503},
+    ("GET", "/api/v1/sessions/{session_id}"): {404, 503},
+    ("DELETE", "/api/v1/sessions/{session_id}"): {404, 503, 507},
+    ("POST", "/api/v1/sessions/{session_id}/resume"): {404, 503, 507},
+    ("POST", "/api/v1/sessions/{session_id}/interrupt"): {404, 503},
+    ("POST", "/api/v1/chat"): {400, 404, 409, 413, 415, 422, 429, 502, 503, 504, 507},
+    ("POST", "/api/v1/chat/stream"): {400, 404, 409, 413, 415, 422, 429, 503, 507},
+    ("GET", "/api/v1/sessions/{session_id}/events"): {404, 422, 503},
+    ("GET", "/api/v1/sessions/{session_id}/events/stream"): {404, 422, 503},
+}
+STREAMS = {"/api/v1/chat/stream", "/api/v1/sessions/{session_id}/events/stream"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """Runs in schemathesis' own event loop, where nobody stops it: its runtimes end by themselves."""
+    limits = Limits(prestart=False, idle_seconds=0.1, max_turns_at_once=50)
+    return build(tmp_path_factory.mktemp("users"), limits)
+
+
+@pytest.fixture(scope="module")
+def document(service):
+    return service.api.openapi()
+
+
+def test_every_route_is_listed_and_documents_its_errors(service, document):
+    listed = {
+        (method.upper(), path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert set(listed) == set(ROUTES)
+    for key, operation in listed.items():
+        documented = {int(status) for status in operation["responses"] if int(status) >= 400}
+        assert documented - {500} == ROUTES[key], key
+        assert operation["summary"]
+        assert operation["tags"]
+        for status in documented - ({503} if key[1] == "/health" else set()):
+            response = operation["responses"][str(status)]
+            assert set(response["content"]) == {"application/problem+json"}
+            assert ("headers" in response) == (status in (429, 503)), (key, status)
+
+
+def test_streams_are_documented_as_such(document):
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            good = next(
+                operation["responses"][code]
+                for code in ("200", "201", "202", "204")
+                if code in operation["responses"]
+            )
+            assert ("text/event-stream" in good.get("content", {})) == (path in STREAMS)
+
+
+def test_every_reference_leads_somewhere(document):
+    schemas = document["components"]["schemas"]
+    names = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert "Problem" in names
+    assert names <= set(schemas)
+    assert "HTTPValidationError" not in schemas
+
+
+POSITIVE = ["2xx", "404", "409", "422", "429"]
+CONFIG = {
+    # A schema cannot say all of what makes a path safe or JSON small, so 422 may answer what fits it.
+    "checks": {"positive_data_acceptance": {"expected-statuses": POSITIVE}},
+    "request-timeout": 5,
+    "max-stream-events": 3,
+}
+BOUNDED = settings(
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+KNOWN = "6f1ed002-ab5a-4d4c-8f0b-0c6e3a1a7f11"
+ON_A_SESSION = [key for key in ROUTES if "session_id" in key[1] or "chat" in key[1]]
+ENDLESS = ("GET", "/api/v1/sessions/{session_id}/events/stream")
+
+
+@pytest.fixture(scope="module")
+def schema(service):
+    config = SchemathesisConfig.from_dict(CONFIG)
+    return schemathesis.openapi.from_asgi("/openapi.json", service.api, config=config)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_any_request_is_answered_as_documented(schema, method, path, mode):
+    operation = schema[path][method]
+
+    @BOUNDED
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def answered(case):
+        case.call_and_validate()
+
+    try:
+        answered()
+    except Unsatisfiable:
+        assert mode is GenerationMode.NEGATIVE
+
+
+@pytest.mark.parametrize(("method", "path"), [key for key in ON_A_SESSION if key != ENDLESS])
+def test_requests_on_a_session_are_answered_as_documented(schema, method, path):
+    """Fuzzing by itself would see nothing but 404 of these routes."""
+    create = schema["/api/v1/sessions"]["POST"]
+    operation = schema[path][method]
+    answers = []
+
+    @BOUNDED
+    @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+    def answered(case):
+        create.Case(body={"user_id": "alice", "session_id": KNOWN}, media_type="application/json").call()
+        if "session_id" in case.path_parameters:
+            case.path_parameters["session_id"] = KNOWN
+        else:
+            case.body["session_id"] = KNOWN
+        answers.append(case.call_and_validate().status_code)
+
+    answered()
+    assert any(status < 300 for status in answers)
+
+
+def test_no_route_is_missing_from_the_document(service):
+    served = {
+        (method, route.path)
+        for route in service.api.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods
+    }
+    assert served <= set(ROUTES)

@@ -1,0 +1,141 @@
+"""`/`, `/health`, the probes, the docs, and what holds for every response."""
+
+import logging
+
+import httpx
+import pytest
+from tests.service.api.rig import problem, serving
+
+from claude_agent_http.api.body_limit import MAX_BODY_BYTES
+
+SESSIONS = "/api/v1/sessions"
+
+
+async def test_root_tells_where_things_are(client):
+    answer = (await client.get("/")).json()
+    assert answer["name"] == "claude-agent-http"
+    assert (answer["version"], answer["docs"], answer["health"]) == ("1.2.3", "/docs", "/health")
+    assert answer["model"]["mode"] == "demo"
+    assert "ANTHROPIC_API_KEY" in answer["model"]["hint"]
+
+
+async def test_health_has_every_field_of_the_former_service(client, create):
+    await create(client)
+    answer = await client.get("/health")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body.pop("model")["mode"] == "demo"
+    assert body == {
+        "status": "healthy",
+        "version": "1.2.3",
+        "active_sessions": 1,
+        "in_memory_clients": 0,
+        "memory_mb": 100,
+        "storage_type": "memory",
+        "uptime_seconds": 1.5,
+    }
+
+
+async def test_unhealthy_is_503_with_the_same_fields(client, service):
+    service.state["status"] = "unhealthy"
+    answer = await client.get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "unhealthy"
+
+
+async def test_probes(client, service):
+    assert (await client.get("/livez")).status_code == 200
+    assert (await client.get("/readyz")).status_code == 200
+    service.state["reason"] = "draining"
+    assert "draining" in problem(await client.get("/readyz"), 503)["detail"]
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_docs_need_no_other_host(client):
+    page = (await client.get("/docs")).text
+    addresses = [piece.split('"')[0] for piece in page.split('src="')[1:] + page.split('href="')[1:]]
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/"), address
+        assert (await client.get(address)).status_code == 200
+
+
+async def test_unknown_paths_and_methods(client):
+    problem(await client.get("/nothing"), 404)
+    answer = await client.put("/health")
+    problem(answer, 405)
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", [SESSIONS, "/api/v1/chat", "/api/v1/chat/stream"])
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Type": "text/plain"}, b'{"user_id": "alice"}', 415),
+        ({}, b'{"user_id": "alice"}', 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"user_id=alice", 415),
+        ({"Content-Type": "application/json"}, b"{not json", 422),
+        ({"Content-Type": "application/json"}, b"", 422),
+        ({"Content-Type": "application/json"}, b"[]", 422),
+        ({"Content-Type": "application/json"}, b"null", 422),
+        ({"Content-Type": "application/json"}, b'{"user_id": "\xff"}', 400),
+        ({"Content-Type": "application/json"}, b"[" * 100_000, 400),
+        ({"Content-Type": "application/json"}, b'{"user_id": ' + b"9" * 5000 + b"}", 400),
+        ({"Content-Type": "application/json"}, b" " * (MAX_BODY_BYTES + 1), 413),
+    ],
+)
+async def test_bodies_that_are_no_request(client, path, headers, body, status):
+    problem(await client.post(path, content=body, headers=headers), status)
+
+
+async def test_a_streamed_body_is_cut_at_the_limit(wire):
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        while sent < 50 * MAX_BODY_BYTES:
+            sent += 65_536
+            yield b" " * 65_536
+
+    answer = await wire.post(SESSIONS, content=endless(), headers={"Content-Type": "application/json"})
+    problem(answer, 413)
+
+
+async def test_json_of_another_name_is_json(client):
+    headers = {"Content-Type": "application/vnd.api+json; charset=utf-8"}
+    answer = await client.post(SESSIONS, content=b'{"user_id": "alice"}', headers=headers)
+    assert answer.status_code == 201
+
+
+async def test_a_sane_request_id_is_taken_over(client):
+    given = await client.get("/livez", headers={"X-Request-Id": "trace-1:a.b"})
+    assert given.headers["x-request-id"] == "trace-1:a.b"
+    for odd in ("has space", "x" * 129, 'quote"', ""):
+        made = (await client.get("/livez", headers={"X-Request-Id": odd})).headers["x-request-id"]
+        assert made.startswith("req_")
+
+
+async def test_an_unforeseen_error_says_nothing_but_its_id(client, service, caplog):
+    service.store.sessions_error = RuntimeError("password=hunter2")
+    with caplog.at_level(logging.ERROR):
+        answer = await client.get(SESSIONS)
+    body = problem(answer, 500, "internal_error")
+    assert answer.headers["x-request-id"] in body["detail"]
+    assert "hunter2" not in answer.text
+    assert "hunter2" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+async def test_cors_is_off_unless_origins_are_named(client, tmp_path):
+    origin = {"Origin": "https://app.example"}
+    assert "access-control-allow-origin" not in (await client.get("/livez", headers=origin)).headers
+    for origins, expected in ((["https://app.example"], "https://app.example"), (["*"], "*")):
+        async with (
+            serving(tmp_path, cors_origins=origins) as other,
+            httpx.AsyncClient(transport=httpx.ASGITransport(other.api), base_url="http://test") as browser,
+        ):
+            headers = (await browser.get("/livez", headers=origin)).headers
+            assert headers["access-control-allow-origin"] == expected
+            assert ("access-control-allow-credentials" in headers) == (expected != "*")
+            stranger = await browser.get("/livez", headers={"Origin": "https://evil.example"})
+            assert stranger.headers.get("access-control-allow-origin") == ("*" if expected == "*" else None)
