@@ -5,7 +5,7 @@ import sys
 
 import structlog
 
-_QUIET = ("aiosqlite", "alembic", "asyncio", "httpcore", "httpx", "uvicorn", "claude_agent_sdk")
+_QUIET = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn", "claude_agent_sdk")
 
 
 def configure(level: str, form: str) -> None:

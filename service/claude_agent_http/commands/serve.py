@@ -65,6 +65,8 @@ def _announce(settings: Settings) -> None:
         for label, text in facts.items():
             console.print(Text(f"{label}: {text}"))
         return
+    if settings.uses_demo_model:
+        facts["model"] = "the demo model (see below)"
     table = Table.grid(padding=(0, 2))
     for label, text in facts.items():
         table.add_row(Text(label, "dim"), Text(text, "bold" if label == "url" else ""))

@@ -1,0 +1,118 @@
+"""One transaction for many appends, of one session or of several."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.domain.event import Event, NewEvent
+from claude_agent_http.domain.session import Session, project
+from claude_agent_http.store.columns import decode, encode
+from claude_agent_http.store.sessions import select_sessions, to_session
+from claude_agent_http.store.tables import events, sessions
+
+_PROJECTED = ("last_seq", "last_active_at", "phase", "message_count")
+_SAVE_SESSION = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("session_id"))
+    .values({name: bindparam(f"new_{name}") for name in _PROJECTED})
+)
+_COLUMNS = ("session_id", "seq", "id", "type", "turn_id", "processed_at", "data")
+
+# Both databases allow some 32,000 parameters in a statement.
+_LOOK_UP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """`data` is each event's data as JSON, encoded before the append waits for its transaction."""
+
+    session_id: str
+    events: tuple[NewEvent, ...]
+    data: tuple[str, ...]
+
+
+def to_append(session_id: str, new: Sequence[NewEvent]) -> Append:
+    return Append(session_id, tuple(new), tuple(encode(event.data) for event in new))
+
+
+def to_event(row: Sequence[Any]) -> Event:
+    """The event of a row of the columns of `select_events`."""
+    session_id, seq, id_, type_, turn_id, processed_at, data = row
+    return Event(session_id, seq, id_, type_, decode(data), turn_id, processed_at)
+
+
+def select_events() -> Any:
+    return select(*(events.c[name] for name in _COLUMNS))
+
+
+def store_batch(
+    connection: Connection, appends: Sequence[Append], now: datetime
+) -> list[list[Event] | SessionNotFoundError]:
+    """For each append its stored events, in order; an unknown session fails its own appends only."""
+    batch = _Batch(_lock_sessions(connection, {append.session_id for append in appends}), now)
+    batch.stored.update(_look_up(connection, appends))
+    outcomes = [batch.take(append) for append in appends]
+    if batch.rows:
+        connection.execute(_SAVE_SESSION, batch.session_rows())
+        connection.execute(insert(events), batch.rows)
+    return outcomes
+
+
+class _Batch:
+    """Gives every new event its seq; writes nothing itself."""
+
+    def __init__(self, known: dict[str, Session], now: datetime) -> None:
+        self.sessions = known
+        self.stored: dict[tuple[str, str], Event] = {}
+        self.rows: list[dict[str, Any]] = []
+        self._changed: set[str] = set()
+        self._now = now
+
+    def take(self, append: Append) -> list[Event] | SessionNotFoundError:
+        if append.session_id not in self.sessions:
+            return SessionNotFoundError(append.session_id)
+        return [
+            self.stored.get((append.session_id, new.id)) or self._add(append.session_id, new, data)
+            for new, data in zip(append.events, append.data, strict=True)
+        ]
+
+    def _add(self, session_id: str, new: NewEvent, data: str) -> Event:
+        session = self.sessions[session_id]
+        event = Event(session_id, session.last_seq + 1, new.id, new.type, new.data, new.turn_id, self._now)
+        self.sessions[session_id] = project(session, (event,))
+        self.stored[session_id, new.id] = event
+        self._changed.add(session_id)
+        self.rows.append({name: getattr(event, name) for name in _COLUMNS} | {"data": data})
+        return event
+
+    def session_rows(self) -> list[dict[str, Any]]:
+        changed = [self.sessions[session_id] for session_id in sorted(self._changed)]
+        return [
+            {"session_id": session.id} | {f"new_{name}": getattr(session, name) for name in _PROJECTED}
+            for session in changed
+        ]
+
+
+def _lock_sessions(connection: Connection, ids: Iterable[str]) -> dict[str, Session]:
+    """In order of id, so that two transactions never wait for each other (SQLite has one writer anyway)."""
+    query = select_sessions().where(sessions.c.id.in_(ids)).order_by(sessions.c.id).with_for_update()
+    return {session.id: session for session in map(to_session, connection.execute(query))}
+
+
+def _look_up(connection: Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
+    """Events of these appends that were stored before."""
+    found: dict[tuple[str, str], Event] = {}
+    session_ids = {append.session_id for append in appends}
+    ids = [new.id for append in appends for new in append.events]
+    for start in range(0, len(ids), _LOOK_UP):
+        # Not `(session_id, id) IN (...)`: SQLite uses no index for it and reads the whole table.
+        query = select_events().where(
+            events.c.session_id.in_(session_ids), events.c.id.in_(ids[start : start + _LOOK_UP])
+        )
+        for event in map(to_event, connection.execute(query)):
+            found[event.session_id, event.id] = event
+    return found

@@ -1,0 +1,198 @@
+"""The store that forgets: the fake beside the real ones, with their semantics."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.domain.event import Event, EventType, NewEvent
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus, project
+from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
+from claude_agent_http.store.columns import decode, encode
+from claude_agent_http.store.sessions import CLOSE_AT_ONCE, check_same_creation
+from claude_agent_http.store.transcripts import entry_uuid
+
+T = TypeVar("T", Session, Event)
+
+
+@dataclass(slots=True)
+class _Entry:
+    uuid: str | None
+    stored_at: datetime
+    text: str
+
+
+@dataclass(slots=True)
+class _State:
+    sessions: dict[str, Session] = field(default_factory=dict)
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    transcripts: dict[TranscriptKey, list[_Entry]] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """See `ports.Store`. No method waits, so each is one transaction."""
+
+    def __init__(self, clock: Clock) -> None:
+        state = _State()
+        self.events = MemoryEventLog(state, clock)
+        self.sessions = MemorySessionStore(state)
+        self.transcripts = MemoryTranscriptStore(state, clock)
+
+    async def open(self) -> None: ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class MemoryEventLog:
+    def __init__(self, state: _State, clock: Clock) -> None:
+        self._state = state
+        self._clock = clock
+
+    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+        if session_id not in self._state.sessions:
+            raise SessionNotFoundError(session_id)
+        copies = [replace(new, data=_copy(new.data)) for new in events]
+        return [_copied(self._append(session_id, new)) for new in copies]
+
+    def _append(self, session_id: str, new: NewEvent) -> Event:
+        log = self._state.events.setdefault(session_id, [])
+        for stored in log:
+            if stored.id == new.id:
+                return stored
+        session = self._state.sessions[session_id]
+        event = Event(
+            session_id, session.last_seq + 1, new.id, new.type, new.data, new.turn_id, self._clock.now()
+        )
+        log.append(event)
+        self._state.sessions[session_id] = project(session, (event,))
+        return event
+
+    async def read(
+        self, session_id: str, *, after: int = 0, limit: int = 100, types: frozenset[EventType] | None = None
+    ) -> list[Event]:
+        log = self._state.events.get(session_id, [])
+        found = [event for event in log if event.seq > after and (types is None or event.type in types)]
+        return [_copied(event) for event in found[:limit]]
+
+
+class MemorySessionStore:
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    async def create(self, session: Session) -> Session:
+        if stored := self._same(session):
+            return _copied(stored)
+        self._state.sessions[session.id] = _copied(session)
+        return session
+
+    def _same(self, session: Session) -> Session | None:
+        def same_key(stored: Session) -> bool:
+            key = session.idempotency_key
+            return key is not None and (stored.user_id, stored.idempotency_key) == (session.user_id, key)
+
+        by_id = [stored for stored in self._state.sessions.values() if stored.id == session.id]
+        found = by_id + [stored for stored in self._state.sessions.values() if same_key(stored)]
+        for stored in found:
+            check_same_creation(stored, session)
+        return found[0] if found else None
+
+    async def get(self, session_id: str) -> Session:
+        if session_id not in self._state.sessions:
+            raise SessionNotFoundError(session_id)
+        return _copied(self._state.sessions[session_id])
+
+    async def list_ids(self, *, user_id: str | None, limit: int, after: str | None = None) -> list[str]:
+        newest_first = sorted(self._state.sessions.values(), key=_age, reverse=True)
+        if after is not None:
+            if after not in self._state.sessions:
+                return []
+            behind = _age(self._state.sessions[after])
+            newest_first = [session for session in newest_first if _age(session) < behind]
+        ids = [session.id for session in newest_first if user_id is None or session.user_id == user_id]
+        return ids[:limit]
+
+    async def running(self) -> list[Session]:
+        found = [each for each in self._state.sessions.values() if each.phase is SessionPhase.RUNNING]
+        return [_copied(session) for session in sorted(found, key=lambda session: session.id)]
+
+    async def count(self, status: SessionStatus) -> int:
+        return sum(session.status is status for session in self._state.sessions.values())
+
+    async def set_status(self, session_id: str, status: SessionStatus, at: datetime) -> Session:
+        changed = replace(await self.get(session_id), status=status, last_active_at=at)
+        self._state.sessions[session_id] = changed
+        return _copied(changed)
+
+    async def close_unused(self, before: datetime) -> list[str]:
+        unused = [
+            each
+            for each in self._state.sessions.values()
+            if each.status is SessionStatus.ACTIVE
+            and each.phase is SessionPhase.IDLE
+            and each.last_active_at < before
+        ]
+        oldest = sorted(unused, key=lambda session: (session.last_active_at, session.id))[:CLOSE_AT_ONCE]
+        for session in oldest:
+            self._state.sessions[session.id] = replace(session, status=SessionStatus.CLOSED)
+        return [session.id for session in oldest]
+
+    async def delete(self, session_id: str) -> None:
+        if self._state.sessions.pop(session_id, None) is None:
+            raise SessionNotFoundError(session_id)
+        self._state.events.pop(session_id, None)
+        for key in [key for key in self._state.transcripts if key.session_id == session_id]:
+            del self._state.transcripts[key]
+
+
+class MemoryTranscriptStore:
+    def __init__(self, state: _State, clock: Clock) -> None:
+        self._transcripts = state.transcripts
+        self._clock = clock
+
+    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+        new = [_Entry(entry_uuid(entry), self._clock.now(), encode(dict(entry))) for entry in entries]
+        for entry in new:
+            stored = self._transcripts.setdefault(key, [])
+            if entry.uuid is None or all(entry.uuid != other.uuid for other in stored):
+                stored.append(entry)
+
+    async def load(self, key: TranscriptKey) -> list[dict[str, Any]] | None:
+        return [decode(entry.text) for entry in self._transcripts.get(key, [])] or None
+
+    async def subpaths(self, project_key: str, session_id: str) -> list[str]:
+        keys = self._of(project_key, session_id)
+        return sorted(key.subpath for key in keys if key.subpath)
+
+    async def sessions(self, project_key: str) -> list[tuple[str, int]]:
+        main = [key for key in self._transcripts if key.project_key == project_key and not key.subpath]
+        return sorted((key.session_id, self._last_append(key)) for key in main)
+
+    def _last_append(self, key: TranscriptKey) -> int:
+        return int(max(entry.stored_at for entry in self._transcripts[key]).timestamp() * 1000)
+
+    async def delete(self, key: TranscriptKey) -> None:
+        for gone in [key] if key.subpath else self._of(key.project_key, key.session_id):
+            self._transcripts.pop(gone, None)
+
+    def _of(self, project_key: str, session_id: str) -> list[TranscriptKey]:
+        return [
+            key for key in self._transcripts if (key.project_key, key.session_id) == (project_key, session_id)
+        ]
+
+
+def _age(session: Session) -> tuple[datetime, str]:
+    return session.created_at, session.id
+
+
+def _copy(value: Any) -> Any:
+    return decode(encode(value))
+
+
+def _copied(value: T) -> T:
+    """Nobody holds the store's own dicts: a change by a caller must not reach what is stored."""
+    if isinstance(value, Session):
+        return replace(value, metadata=_copy(value.metadata))
+    return replace(value, data=_copy(value.data))

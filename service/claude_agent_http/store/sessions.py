@@ -1,0 +1,148 @@
+"""SessionStore over SQL."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, delete, func, literal, or_, select, tuple_, update
+
+from claude_agent_http.domain.errors import SessionConflictError, SessionNotFoundError, StorageError
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
+from claude_agent_http.store.database import Database, insert_new
+from claude_agent_http.store.tables import sessions, transcript_entries
+
+_FIELDS = tuple(field.name for field in fields(Session))
+_COLUMNS = tuple(sessions.c[name] for name in _FIELDS)
+_CREATE_TRIES = 3
+
+CLOSE_AT_ONCE = 500
+
+
+class SqlSessionStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, session: Session) -> Session:
+        return await self._database.write(lambda connection: _create(connection, session), repeatable=True)
+
+    async def get(self, session_id: str) -> Session:
+        return await self._database.read(lambda connection: _get(connection, session_id))
+
+    async def list_ids(self, *, user_id: str | None, limit: int, after: str | None = None) -> list[str]:
+        return await self._database.read(lambda connection: _list_ids(connection, user_id, limit, after))
+
+    async def running(self) -> list[Session]:
+        query = select_sessions().where(sessions.c.phase == SessionPhase.RUNNING).order_by(sessions.c.id)
+        return await self._database.read(
+            lambda connection: [to_session(row) for row in connection.execute(query)]
+        )
+
+    async def count(self, status: SessionStatus) -> int:
+        query = select(func.count()).where(sessions.c.status == status)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
+
+    async def set_status(self, session_id: str, status: SessionStatus, at: datetime) -> Session:
+        return await self._database.write(
+            lambda connection: _set_status(connection, session_id, status, at), repeatable=True
+        )
+
+    async def close_unused(self, before: datetime) -> list[str]:
+        return await self._database.write(lambda connection: _close_unused(connection, before))
+
+    async def delete(self, session_id: str) -> None:
+        await self._database.write(lambda connection: _delete(connection, session_id))
+
+
+def select_sessions() -> Select[Any]:
+    return select(*_COLUMNS)
+
+
+def to_session(row: Sequence[Any]) -> Session:
+    """The session of a row of `select_sessions`."""
+    return Session(*row)
+
+
+def _create(connection: Connection, session: Session) -> Session:
+    values = {name: getattr(session, name) for name in _FIELDS}
+    insert = insert_new(connection.dialect.name, sessions).returning(sessions.c.id)
+    for _ in range(_CREATE_TRIES):
+        if connection.execute(insert, values).first() is not None:
+            return session
+        if stored := _same(connection, session):
+            return stored
+    raise StorageError("the session was created and deleted elsewhere at the same time; try again")
+
+
+def _same(connection: Connection, session: Session) -> Session | None:
+    """The stored session with this id, else with this key; None when it went away meanwhile."""
+    by_key = and_(
+        sessions.c.user_id == session.user_id, sessions.c.idempotency_key == session.idempotency_key
+    )
+    rows = connection.execute(select_sessions().where(or_(sessions.c.id == session.id, by_key)))
+    found = sorted((to_session(row) for row in rows), key=lambda stored: stored.id != session.id)
+    for stored in found:
+        check_same_creation(stored, session)
+    return found[0] if found else None
+
+
+def check_same_creation(stored: Session, wanted: Session) -> None:
+    """Raises SessionConflictError unless both were asked for with the same values."""
+    if stored.creation_digest == wanted.creation_digest:
+        return
+    if stored.id == wanted.id:
+        raise SessionConflictError(
+            f"session {wanted.id!r} exists already with other values; use another session_id"
+        )
+    raise SessionConflictError("this Idempotency-Key was used before with other values; use a new key")
+
+
+def _get(connection: Connection, session_id: str) -> Session:
+    row = connection.execute(select_sessions().where(sessions.c.id == session_id)).first()
+    if row is None:
+        raise SessionNotFoundError(session_id)
+    return to_session(row)
+
+
+def _list_ids(connection: Connection, user_id: str | None, limit: int, after: str | None) -> list[str]:
+    query = select(sessions.c.id).order_by(sessions.c.created_at.desc(), sessions.c.id.desc()).limit(limit)
+    if user_id is not None:
+        query = query.where(sessions.c.user_id == user_id)
+    if after is not None:
+        position = select(sessions.c.created_at, sessions.c.id).where(sessions.c.id == after)
+        behind = connection.execute(position).first()
+        if behind is None:
+            return []
+        age = (sessions.c.created_at, sessions.c.id)
+        values = [literal(value, column.type) for value, column in zip(behind, age, strict=True)]
+        query = query.where(tuple_(*age) < tuple_(*values))
+    return list(connection.execute(query).scalars())
+
+
+def _set_status(connection: Connection, session_id: str, status: SessionStatus, at: datetime) -> Session:
+    change = update(sessions).where(sessions.c.id == session_id).values(status=status, last_active_at=at)
+    row = connection.execute(change.returning(*_COLUMNS)).first()
+    if row is None:
+        raise SessionNotFoundError(session_id)
+    return to_session(row)
+
+
+def _close_unused(connection: Connection, before: datetime) -> list[str]:
+    # A session whose row is locked is being used.
+    unused = (
+        select(sessions.c.id)
+        .where(sessions.c.status == SessionStatus.ACTIVE, sessions.c.phase == SessionPhase.IDLE)
+        .where(sessions.c.last_active_at < before)
+        .order_by(sessions.c.last_active_at, sessions.c.id)
+        .limit(CLOSE_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    change = update(sessions).where(sessions.c.id.in_(unused)).values(status=SessionStatus.CLOSED)
+    return list(connection.execute(change.returning(sessions.c.id)).scalars())
+
+
+def _delete(connection: Connection, session_id: str) -> None:
+    gone = delete(sessions).where(sessions.c.id == session_id).returning(sessions.c.id)
+    if connection.execute(gone).first() is None:
+        raise SessionNotFoundError(session_id)
+    connection.execute(delete(transcript_entries).where(transcript_entries.c.session_id == session_id))

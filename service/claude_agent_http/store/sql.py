@@ -1,0 +1,55 @@
+"""The SQL store: one database behind the three ports."""
+
+from claude_agent_http.ports import Clock
+from claude_agent_http.store import schema
+from claude_agent_http.store.database import Database
+from claude_agent_http.store.events import SqlEventLog
+from claude_agent_http.store.sessions import SqlSessionStore
+from claude_agent_http.store.transcripts import SqlTranscriptStore
+
+
+class SqlStore:
+    """See `ports.Store`. Opened and closed once."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self.events = SqlEventLog(database, clock)
+        self.sessions = SqlSessionStore(database)
+        self.transcripts = SqlTranscriptStore(database, clock)
+
+    async def open(self) -> None:
+        try:
+            await self._database.connect()
+            await self._database.migrate(schema.upgrade)
+        except BaseException:
+            await self._database.close()
+            raise
+        self.events.start()
+
+    async def ping(self) -> None:
+        await self._database.ping()
+
+    async def close(self) -> None:
+        await self.events.close()
+        await self._database.close()
+
+
+async def migrate(database: Database) -> tuple[str | None, str]:
+    """Bring the database to this code's schema: (revision before, revision now), None for an empty one.
+
+    Raises ServiceLockedError while a service uses it, StorageError.
+    """
+    try:
+        await database.connect()
+        return await database.migrate(schema.upgrade)
+    finally:
+        await database.close()
+
+
+async def current_revision(database: Database) -> str | None:
+    """The database's schema revision, None for an empty one; also while a service uses it."""
+    try:
+        await database.connect(exclusive=False)
+        return await database.read(schema.revision)
+    finally:
+        await database.close()

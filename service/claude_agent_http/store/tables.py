@@ -1,0 +1,78 @@
+"""The schema as the code sees it. Migrations make it; a test holds the two together."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.store.columns import ExactText, Json, Name, UtcMicroseconds
+
+metadata = MetaData()
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", ExactText, primary_key=True),
+    Column("user_id", ExactText, nullable=False),
+    Column("subdir", ExactText),
+    Column("cwd", ExactText, nullable=False),
+    Column("created_at", UtcMicroseconds, nullable=False),
+    Column("last_active_at", UtcMicroseconds, nullable=False),
+    Column("creation_digest", ExactText, nullable=False),
+    Column("idempotency_key", ExactText),
+    Column("status", Name(SessionStatus), nullable=False),
+    Column("phase", Name(SessionPhase), nullable=False),
+    Column("message_count", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("metadata", Json, nullable=False),
+)
+# Newest-first lists read these backwards, so both keys go the same way.
+Index("ix_sessions_user_created", sessions.c.user_id, sessions.c.created_at, sessions.c.id)
+Index("ix_sessions_created", sessions.c.created_at, sessions.c.id)
+Index("ix_sessions_status", sessions.c.status)
+_running = sessions.c.phase == SessionPhase.RUNNING
+Index("ix_sessions_running", sessions.c.id, sqlite_where=_running, postgresql_where=_running)
+_keyed = sessions.c.idempotency_key.is_not(None)
+Index(
+    "uq_sessions_idempotency_key",
+    sessions.c.user_id,
+    sessions.c.idempotency_key,
+    unique=True,
+    sqlite_where=_keyed,
+    postgresql_where=_keyed,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("session_id", ExactText, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("id", ExactText, nullable=False),
+    Column("type", Name(EventType), nullable=False),
+    Column("turn_id", ExactText),
+    Column("processed_at", UtcMicroseconds, nullable=False),
+    # JSON, encoded before it waits for its batch: later changes by the caller do not reach it.
+    Column("data", Text, nullable=False),
+    UniqueConstraint("session_id", "id", name="uq_events_id"),
+)
+
+# No foreign key: the CLI writes its transcript under ids of its own before and after a session's row.
+transcript_entries = Table(
+    "transcript_entries",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("project_key", ExactText, nullable=False),
+    Column("session_id", ExactText, nullable=False),
+    Column("subpath", ExactText, nullable=False),
+    Column("uuid", ExactText),
+    Column("stored_at", UtcMicroseconds, nullable=False),
+    Column("entry", Text, nullable=False),
+    # An entry without a uuid is NULL here, which is never a repeat.
+    UniqueConstraint("project_key", "session_id", "subpath", "uuid", name="uq_transcript_entries_uuid"),
+)
+Index(
+    "ix_transcript_entries_key",
+    transcript_entries.c.session_id,
+    transcript_entries.c.project_key,
+    transcript_entries.c.subpath,
+    transcript_entries.c.position,
+)

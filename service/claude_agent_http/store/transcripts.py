@@ -1,0 +1,80 @@
+"""TranscriptStore over SQL."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, select
+
+from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
+from claude_agent_http.store.columns import decode, encode
+from claude_agent_http.store.database import Database, insert_new
+from claude_agent_http.store.tables import transcript_entries as table
+
+
+class SqlTranscriptStore:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+        if not entries:
+            return
+        rows = [self._row(key, entry) for entry in entries]
+        await self._database.write(
+            lambda connection: connection.execute(insert_new(connection.dialect.name, table), rows) and None
+        )
+
+    def _row(self, key: TranscriptKey, entry: TranscriptEntry) -> dict[str, Any]:
+        return {
+            "project_key": key.project_key,
+            "session_id": key.session_id,
+            "subpath": key.subpath,
+            "uuid": entry_uuid(entry),
+            "stored_at": self._clock.now(),
+            "entry": encode(dict(entry)),
+        }
+
+    async def load(self, key: TranscriptKey) -> list[dict[str, Any]] | None:
+        query = select(table.c.entry).where(_under(key)).order_by(table.c.position)
+        texts = await self._database.read(lambda connection: list(connection.execute(query).scalars()))
+        return [decode(text) for text in texts] or None
+
+    async def subpaths(self, project_key: str, session_id: str) -> list[str]:
+        query = (
+            select(table.c.subpath)
+            .distinct()
+            .where(
+                table.c.project_key == project_key, table.c.session_id == session_id, table.c.subpath != ""
+            )
+            .order_by(table.c.subpath)
+        )
+        return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
+
+    async def sessions(self, project_key: str) -> list[tuple[str, int]]:
+        query = (
+            select(table.c.session_id, func.max(table.c.stored_at))
+            .where(table.c.project_key == project_key, table.c.subpath == "")
+            .group_by(table.c.session_id)
+            .order_by(table.c.session_id)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [(session_id, int(stored_at.timestamp() * 1000)) for session_id, stored_at in rows]
+
+    async def delete(self, key: TranscriptKey) -> None:
+        whole = and_(table.c.project_key == key.project_key, table.c.session_id == key.session_id)
+        gone = delete(table).where(_under(key) if key.subpath else whole)
+        await self._database.write(lambda connection: connection.execute(gone) and None, repeatable=True)
+
+
+def entry_uuid(entry: TranscriptEntry) -> str | None:
+    """What makes an entry a repeat of another one; None when nothing does."""
+    uuid = entry.get("uuid")
+    return uuid if isinstance(uuid, str) and uuid else None
+
+
+def _under(key: TranscriptKey) -> ColumnElement[bool]:
+    return and_(
+        table.c.project_key == key.project_key,
+        table.c.session_id == key.session_id,
+        table.c.subpath == key.subpath,
+    )

@@ -1,0 +1,43 @@
+"""Run as a program: opens the store of a URL, appends for ever, and says what was acknowledged."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from uuid import uuid4
+
+from claude_agent_http.domain.event import EventType, NewEvent
+from claude_agent_http.domain.session import Session
+from claude_agent_http.ports import Store
+from claude_agent_http.store import postgres_store, sqlite_store
+
+_APPENDERS = 4
+
+
+class _Clock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return monotonic()
+
+
+async def _run(url: str) -> None:
+    path = url.removeprefix("sqlite:///")
+    store = sqlite_store(Path(path), _Clock()) if path != url else postgres_store(url, _Clock(), pool_size=2)
+    await store.open()
+    await asyncio.gather(*(_append_for_ever(store) for _ in range(_APPENDERS)))
+
+
+async def _append_for_ever(store: Store) -> None:
+    now = datetime.now(UTC)
+    session = await store.sessions.create(Session(str(uuid4()), "ann", None, "/", now, now, "digest"))
+    while True:
+        events = [NewEvent(uuid4().hex, EventType.AGENT_MESSAGE, {"text": "x" * 100}) for _ in range(3)]
+        for event in await store.events.append(session.id, events):
+            print(session.id, event.seq, event.id, flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(sys.argv[1]))

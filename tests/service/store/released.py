@@ -1,0 +1,76 @@
+"""The rows that every schema was dumped with; run as a program, it writes the dumps of the newest one.
+
+With a new revision, run `python -m tests.service.store.released` from the root and commit the files.
+"""
+
+import asyncio
+import re
+import sqlite3
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.postgres import PostgresServer, start_postgres
+from tests.service.store.values import START, TickingClock, new_event, new_session
+
+from claude_agent_http.domain.event import EventType, NewEvent
+from claude_agent_http.domain.session import Session, SessionStatus
+from claude_agent_http.ports import Store, TranscriptKey
+from claude_agent_http.store import postgres_store, schema, sqlite_store
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+SESSIONS: list[Session] = [
+    new_session(id="11111111-1111-4111-8111-111111111111", subdir="a", idempotency_key="key"),
+    new_session(
+        id="22222222-2222-4222-8222-222222222222", user_id="bob \\ \x00", metadata={"a": [1, "\ud800"]}
+    ),
+]
+EVENTS: list[NewEvent] = [
+    new_event(EventType.USER_MESSAGE, id="sevt_1", data={"text": "nul \x00"}, turn_id="sevt_1"),
+    new_event(EventType.STATUS_RUNNING, id="sevt_2", data={}, turn_id="sevt_1"),
+    new_event(EventType.AGENT_MESSAGE, id="sevt_3", data={"text": "'quoted' \U0001f600"}, turn_id="sevt_1"),
+]
+KEYS = [TranscriptKey("p", SESSIONS[0].id, subpath) for subpath in ("", "subagents/agent-1")]
+ENTRIES = [{"uuid": "a", "text": "one"}, {"text": "two \x00"}]
+
+
+async def write_rows(store: Store) -> None:
+    """The rows, through an open store."""
+    for session in SESSIONS:
+        await store.sessions.create(session)
+    await store.events.append(SESSIONS[0].id, EVENTS)
+    await store.sessions.set_status(SESSIONS[1].id, SessionStatus.CLOSED, START)
+    for key in KEYS:
+        await store.transcripts.append(key, ENTRIES)
+
+
+async def _fill(store: Store) -> None:
+    await store.open()
+    await write_rows(store)
+    await store.close()
+
+
+def _dump_sqlite(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "agents.db"
+        asyncio.run(_fill(sqlite_store(path, TickingClock())))
+        connection = sqlite3.connect(path)
+        target.write_text("\n".join(connection.iterdump()) + "\n")
+        connection.close()
+
+
+def _dump_postgres(target: Path, server: PostgresServer) -> None:
+    asyncio.run(_fill(postgres_store(server.url("postgres"), TickingClock())))
+    command = ["pg_dump", "--inserts", "--no-owner", "--no-privileges", "--dbname", server.url("postgres")]
+    dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # Lines for psql alone, and settings of the dump's own server version.
+    statements = re.sub(r"(?m)^(\\|SET |--).*\n", "", dump)
+    target.write_text(re.sub(r"\n{2,}", "\n", statements).lstrip())
+
+
+if __name__ == "__main__":
+    SCHEMAS.mkdir(exist_ok=True)
+    _dump_sqlite(SCHEMAS / f"{schema.head_revision()}.sqlite.sql")
+    with start_postgres() as running:
+        _dump_postgres(SCHEMAS / f"{schema.head_revision()}.postgres.sql", running)
