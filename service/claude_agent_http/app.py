@@ -12,7 +12,6 @@ from starlette.types import ASGIApp
 
 from claude_agent_http import __version__, logs
 from claude_agent_http.api import Health, ModelMode, ServiceInfo, create_api
-from claude_agent_http.demo.app import create_demo_model
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.engine import Engine, Limits
 from claude_agent_http.ports import Store
@@ -94,6 +93,9 @@ def _postgres_url(session: SessionSettings) -> str:
 async def _model_env(settings: Settings, stack: AsyncExitStack) -> dict[str, str]:
     """How the CLI reaches its model: the demo model's address, or what the user configured."""
     if settings.uses_demo_model:
+        # Imported here: who has a model of their own need not carry this one.
+        from claude_agent_http.demo.app import create_demo_model  # noqa: PLC0415
+
         demo = await stack.enter_async_context(LoopbackServer(create_demo_model(), grace_seconds=0))
         return {"ANTHROPIC_BASE_URL": demo.url, "ANTHROPIC_API_KEY": "demo"}
     model = settings.model

@@ -32,6 +32,7 @@ class DrainingServer(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                ws="none",
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             )
         )

@@ -5,7 +5,7 @@ from claude_agent_http.settings import Settings
 from claude_agent_http.store.database import Database
 from claude_agent_http.store.postgres import PostgresDatabase
 from claude_agent_http.store.postgres_address import PostgresAddress
-from claude_agent_http.store.schema import head_revision
+from claude_agent_http.store.schema import HEAD
 from claude_agent_http.store.sql import current_revision
 from claude_agent_http.store.sqlite import SqliteDatabase
 
@@ -19,7 +19,7 @@ async def look(settings: Settings) -> tuple[str | None, str]:
 
     The first is None for a database that is empty. Raises StorageError.
     """
-    return await current_revision(_database(settings)), head_revision()
+    return await current_revision(_database(settings)), HEAD
 
 
 async def migrate(settings: Settings) -> tuple[str | None, str]:

@@ -9,8 +9,6 @@ from claude_agent_http.ports import Clock, Store
 from claude_agent_http.store import sql
 from claude_agent_http.store.database import Database
 from claude_agent_http.store.memory import MemoryStore
-from claude_agent_http.store.postgres import PostgresDatabase
-from claude_agent_http.store.postgres_address import PostgresAddress
 from claude_agent_http.store.sqlite import SqliteDatabase, Synchronous
 
 __all__ = ["current_revision", "memory_store", "migrate", "postgres_store", "postgres_url", "sqlite_store"]
@@ -31,7 +29,7 @@ def sqlite_store(path: Path, clock: Clock, *, synchronous: Synchronous = "FULL")
 def postgres_store(url: str, clock: Clock, *, pool_size: int = 10) -> Store:
     """`url` as `postgresql://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path`; one
     more connection than `pool_size` is kept. Raises StorageError for a bad URL, without repeating it."""
-    return sql.SqlStore(PostgresDatabase(PostgresAddress.parse(url), pool_size=pool_size), clock)
+    return sql.SqlStore(_postgres(url, pool_size=pool_size), clock)
 
 
 def postgres_url(
@@ -62,7 +60,15 @@ async def current_revision(url: str) -> str | None:
 
 def _database(url: str) -> Database:
     if not url.startswith(_SQLITE):
-        return PostgresDatabase(PostgresAddress.parse(url))
+        return _postgres(url)
     if not (path := url.removeprefix(_SQLITE)):
         raise StorageError("database URL: write sqlite:///relative/path or sqlite:////absolute/path")
     return SqliteDatabase(Path(path))
+
+
+def _postgres(url: str, *, pool_size: int = 10) -> Database:
+    # Imported here: the driver and SQLAlchemy's asyncio part would cost a SQLite service 6 MB.
+    from claude_agent_http.store.postgres import PostgresDatabase  # noqa: PLC0415
+    from claude_agent_http.store.postgres_address import PostgresAddress  # noqa: PLC0415
+
+    return PostgresDatabase(PostgresAddress.parse(url), pool_size=pool_size)

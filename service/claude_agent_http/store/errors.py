@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -65,7 +64,7 @@ _POSTGRES: dict[str, tuple[type[StorageError], str]] = {
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # OSError includes TimeoutError.
-_FOREIGN = (SQLAlchemyError, sqlite3.Error, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_FOREIGN = (SQLAlchemyError, sqlite3.Error, OSError)
 
 
 @contextmanager
@@ -73,9 +72,16 @@ def translated(database: str) -> Iterator[None]:
     """Turn every foreign error of the block into a StorageError about `database`, a description of it."""
     try:
         yield
-    except _FOREIGN as error:
+    except Exception as error:
+        if not _is_foreign(error):
+            raise
         kind, reason = _meaning(error)
         raise kind(f"{database}: {reason}") from error
+
+
+def _is_foreign(error: Exception) -> bool:
+    """asyncpg's are known by their module's name: importing it would cost a SQLite service its memory."""
+    return isinstance(error, _FOREIGN) or type(error).__module__.startswith("asyncpg.")
 
 
 def _meaning(error: Exception) -> tuple[type[StorageError], str]:

@@ -71,6 +71,6 @@ def _dump_postgres(target: Path, server: PostgresServer) -> None:
 
 if __name__ == "__main__":
     SCHEMAS.mkdir(exist_ok=True)
-    _dump_sqlite(SCHEMAS / f"{schema.head_revision()}.sqlite.sql")
+    _dump_sqlite(SCHEMAS / f"{schema.HEAD}.sqlite.sql")
     with start_postgres() as running:
-        _dump_postgres(SCHEMAS / f"{schema.head_revision()}.postgres.sql", running)
+        _dump_postgres(SCHEMAS / f"{schema.HEAD}.postgres.sql", running)

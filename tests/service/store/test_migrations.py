@@ -20,9 +20,10 @@ from tests.service.store.values import new_event, seqs
 from claude_agent_http.domain.errors import ServiceLockedError, StorageError
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
 from claude_agent_http.store import current_revision, migrate, schema
+from claude_agent_http.store.migration import newest_script
 from claude_agent_http.store.tables import metadata
 
-HEAD = schema.head_revision()
+HEAD = schema.HEAD
 
 _SQLITE_SHAPE = """
 SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' AND sql IS NOT NULL ORDER BY name
@@ -165,3 +166,7 @@ async def test_migrating_leaves_logging_alone(sqlite_place: Place) -> None:
     await migrate(sqlite_place.url)
     assert not logger.disabled
     assert (root.level, list(root.handlers)) == before
+
+
+def test_the_newest_script_is_what_the_code_calls_head() -> None:
+    assert newest_script() == schema.HEAD
