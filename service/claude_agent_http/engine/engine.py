@@ -30,6 +30,7 @@ from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Workspace
 
 _log = structlog.get_logger(__name__)
 _EXPIRY_SECONDS = 30.0
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Engine:
         `seconds` limits the turn; then it is interrupted. Raises SessionNotFoundError, SessionClosedError,
         BusyError, StorageError; after a return the message is stored.
         """
-        session = await self.get(session_id)
+        session = self._live.session(session_id) or await self.get(session_id)
         if session.status is not SessionStatus.ACTIVE:
             raise SessionClosedError(session_id)
         limit = min(seconds or self._limits.turn_seconds, self._limits.turn_seconds)
@@ -167,10 +168,12 @@ class Engine:
         """Every stored event of one turn."""
         events: list[Event] = []
         after = turn.opened.result().seq - 1
-        while page := await self._store.events.read(turn.session_id, after=after, limit=500):
+        while True:
+            page = await self._store.events.read(turn.session_id, after=after, limit=_PAGE)
             events += [event for event in page if event.turn_id == turn.id]
+            if len(page) < _PAGE:
+                return events
             after = page[-1].seq
-        return events
 
     async def follow(self, session_id: str, *, after: int, deltas: bool) -> AsyncGenerator[Event | Delta]:
         """Stored events behind `after`, then live ones, until the session or the process ends."""

@@ -36,6 +36,11 @@ class LiveSessions:
     def turns(self) -> int:
         return sum(worker.turn is not None for worker in self._workers.values())
 
+    def session(self, session_id: str) -> Session | None:
+        """The session as it was when it became live; None for one that is not, or is being stopped."""
+        worker = self._workers.get(session_id)
+        return worker.session if worker is not None and not worker.hibernating else None
+
     def turn_of(self, session_id: str) -> Turn | None:
         worker = self._workers.get(session_id)
         return worker.turn if worker else None

@@ -24,6 +24,7 @@ class Turn:
     _interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_reason: str | None = None
     _claimed: bool = False
+    _given_back: bool = False
 
     def interrupt(self, reason: str) -> None:
         """Ask the turn to end; the first reason stands."""
@@ -44,3 +45,10 @@ class Turn:
         """True for the first who asks: that one must end the turn."""
         claimed, self._claimed = self._claimed, True
         return not claimed
+
+    def give_back(self) -> bool:
+        """Whether somebody else may run it after all: once, when its runtime was found dead."""
+        if self._given_back:
+            return False
+        self._given_back, self._claimed = True, False
+        return True

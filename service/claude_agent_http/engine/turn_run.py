@@ -19,6 +19,7 @@ class TurnRun:
     """One turn on one runtime. `run` never raises but on cancellation: every ending is a TurnEnd.
 
     `runtime_is_spent` afterwards: the runtime died or stands in the middle of a turn; it must be closed.
+    `runtime_was_dead`: it had ended before the turn came, so another runtime may run the turn.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class TurnRun:
         self._hub = hub
         self._ids = ids
         self._grace = grace
+        self._anything_happened = False
         self.runtime_is_spent = False
 
     async def run(self) -> TurnEnd:
@@ -50,9 +52,14 @@ class TurnRun:
             end = TurnEnd.failed(ErrorKind.STORAGE_FAILED, str(error))
         return self._with_interrupt(end)
 
+    @property
+    def runtime_was_dead(self) -> bool:
+        return self.runtime_is_spent and not self._anything_happened and self._turn.interrupt_reason is None
+
     async def _consume(self) -> TurnEnd:
         end: TurnEnd | None = None
         async for item in self._runtime.turn(self._turn.prompt, self._turn.id):
+            self._anything_happened = True
             match item:
                 case Delta():
                     self._hub.publish_delta(item)

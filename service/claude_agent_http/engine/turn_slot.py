@@ -55,6 +55,13 @@ class TurnSlot:
         await asyncio.shield(turn.ended)
         return None
 
+    def give_back(self, turn: Turn) -> bool:
+        """Let another runtime run a turn of which nothing has happened; False when that was tried."""
+        if not turn.give_back():
+            return False
+        self._taken = None
+        return True
+
     async def end(self, turn: Turn, end: TurnEnd) -> None:
         """Store how the turn ended; what cannot be stored now is owed, and goes in before anything else."""
         self.debt.owe(closing_events(self._ids, turn.id, end))

@@ -143,7 +143,8 @@ class SessionWorker:
         finally:
             self._writing = None
             self._slot.debt.owe(writer.unstored)
-        await self._slot.end(turn, end)
+        if not (run.runtime_was_dead and self._slot.give_back(turn)):
+            await self._slot.end(turn, end)
         return run.runtime_is_spent
 
     async def _gate(self, tool_use_id: str, name: str, _input: dict[str, Any]) -> bool:

@@ -139,6 +139,10 @@ class FakeRuntime:
     def pid(self) -> int | None:
         return None
 
+    def kill(self) -> None:
+        """As a process that ends by itself; the next turn finds out."""
+        self._dead = True
+
     async def interrupt(self) -> None:
         self.interrupts += 1
         self._interrupted.set()

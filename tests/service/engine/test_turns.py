@@ -280,3 +280,22 @@ async def test_creating_a_session_starts_no_runtime_without_prestart_and_one_wit
         session = await harness.session()
         await until(lambda: harness.runtimes.opened == [session.id])
         assert await harness.types(session) == []
+
+
+async def test_a_runtime_found_dead_is_replaced_and_the_turn_runs(harness: Harness) -> None:
+    session = await harness.session()
+    await harness.say(session, "hi")
+    harness.runtimes.alive[session.id].kill()
+    assert (await harness.say(session, "again")).error is None
+    assert harness.runtimes.opened == [session.id, session.id]
+    assert (await harness.types(session))[7:] == TYPES_OF_A_PLAIN_TURN
+
+
+async def test_a_prompt_that_kills_every_runtime_is_given_up(harness: Harness) -> None:
+    harness.runtimes.play = lambda prompt: (Die(),) if prompt == "poison" else (Say("ok"),)
+    session = await harness.session()
+    end = await harness.say(session, "poison")
+    assert end.error is not None
+    assert end.error.kind is ErrorKind.RUNTIME_DIED
+    assert len(harness.runtimes.opened) == 2
+    assert (await harness.say(session, "hi")).error is None
