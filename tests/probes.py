@@ -40,6 +40,10 @@ def _node() -> str | None:
     return _fails("node", "--version") if shutil.which("node") else "node is not on PATH"
 
 
+def _curl() -> str | None:
+    return _fails("curl", "--version") if shutil.which("curl") else "curl is not on PATH"
+
+
 def _linux() -> str | None:
     return None if sys.platform == "linux" and Path("/proc/self/stat").exists() else "needs Linux with /proc"
 
@@ -72,6 +76,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "cli": _cli,
     "postgres": _postgres,
     "node": _node,
+    "curl": _curl,
     "linux": _linux,
     "tmpfs": _tmpfs,
 }

@@ -26,7 +26,7 @@ _VIOLATIONS = {
     "sdk": [("claude_agent_http/engine/bad.py", "import claude_agent_sdk")],
     "sql": [
         ("claude_agent_http/engine/bad.py", f"import {library}")
-        for library in ("aiosqlite", "alembic", "asyncpg", "sqlalchemy.ext.asyncio")
+        for library in ("alembic", "asyncpg", "sqlalchemy.ext.asyncio")
     ],
     "web": [
         ("claude_agent_http/engine/bad.py", "from fastapi.routing import APIRouter"),

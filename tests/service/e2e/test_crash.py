@@ -1,0 +1,128 @@
+"""kill -9 of the service: what a client saw is there after the restart, and no process outlives it."""
+
+import asyncio
+import os
+import random
+import shutil
+
+import pytest
+from tests.service.e2e.client import Client, Event, Follower, assert_dense, bash, script, tokens
+from tests.service.e2e.conftest import Storage
+from tests.service.e2e.service_process import ServiceProcess, Services
+from tests.waiting import until
+
+pytestmark = [pytest.mark.tier("cli", "linux"), pytest.mark.timeout(900)]
+
+SAMPLES = 50 if os.environ.get("PROOF") else 5
+BEAT = "while :; do echo x >> beat; sleep 0.02; done"
+
+
+@pytest.fixture
+def service(services: Services, storage: Storage) -> ServiceProcess:
+    return services.start(**storage.env)
+
+
+async def check_after_restart(service: ServiceProcess, session: str, reader: Follower) -> list[Event]:
+    """The log holds what the reader saw, the turn is closed, a reconnected reader gets the rest."""
+    async with Client(service.url) as client:
+        log = await client.events(session)
+        assert_dense(log)
+        assert log[: len(reader.events)] == reader.events
+        assert reader.ids == [event["seq"] for event in reader.events]
+        missed = log[len(reader.events) :]
+        async with client.follow(session, last=len(reader.events)) as again:
+            await again.until(lambda me: len(me.events) >= len(missed))
+            assert again.events == missed
+        return log
+
+
+def assert_cut(log: list[Event]) -> None:
+    error, idle = log[-2:]
+    assert (error["type"], error["error"]["type"]) == ("session.error", "service_restarted_error")
+    assert (idle["type"], idle["stop_reason"]["interrupted"]) == ("session.status_idle", "restart")
+    assert error["turn_id"] == idle["turn_id"] == log[-3]["turn_id"]
+
+
+async def test_a_turn_cut_while_its_tokens_flow(service: ServiceProcess) -> None:
+    async with Client(service.url) as client:
+        session = await client.create()
+        await client.say(session, "my name is Robin")
+        async with client.follow(session, deltas=True) as reader:
+            answer = asyncio.create_task(client.chat(session, script(tokens(3000, 5))))
+            await reader.until(lambda me: len(me.deltas) > 30)
+            service.crash()
+            assert await reader.until_ended() == "cut"
+        await asyncio.gather(answer, return_exceptions=True)
+    assert reader.events[-1]["type"] == "span.model_request_start"
+    service.start()
+    assert_cut(await check_after_restart(service, session, reader))
+    async with Client(service.url) as client:
+        assert "my name is Robin" in await client.recall(session)
+        assert_dense(await client.events(session))
+
+
+async def test_a_turn_cut_while_bash_runs(service: ServiceProcess) -> None:
+    async with Client(service.url) as client:
+        session = await client.create()
+        async with client.follow(session) as reader:
+            loop = script(bash(f"setsid sh -c '{BEAT}' & {BEAT}"), {"text": "never"})
+            answer = asyncio.create_task(client.chat(session, loop))
+            await reader.until_type("agent.tool_started")
+            beat = service.users / "ann" / "beat"
+            await until(lambda: beat.exists() and beat.stat().st_size > 20, 20)
+            service.crash()
+        await asyncio.gather(answer, return_exceptions=True)
+    size = beat.stat().st_size
+    service.start()
+    assert_cut(await check_after_restart(service, session, reader))
+    async with Client(service.url) as client:
+        assert await client.say(session, script({"text": "on again"})) == "on again"
+    assert beat.stat().st_size == size
+
+
+async def test_turns_cut_anywhere(service: ServiceProcess) -> None:
+    """Seeded points: after some items of a turn, counted over its deltas and events, and a moment more."""
+    turn = script(
+        {"thinking": "hm " * 20, **bash("echo one; seq 200"), "delay_ms": 1},
+        {"text": "and then", **bash("sleep 0.05; echo two")},
+        tokens(60, 2),
+    )
+    for sample in range(SAMPLES):
+        dice = random.Random(sample)
+        await one_sample(service, turn, dice.randrange(1, 90), dice.random() * 0.03)
+
+
+async def one_sample(service: ServiceProcess, turn: str, items: int, moment: float) -> None:
+    async with Client(service.url) as client:
+        session = await client.create("ann")
+        async with client.follow(session, deltas=True) as reader:
+            answer = asyncio.create_task(client.chat(session, turn))
+            await reader.until(lambda me: len(me.deltas) + len(me.events) >= items or idle(me))
+            await asyncio.sleep(moment)
+            service.crash()
+            await reader.until_ended()
+        await asyncio.gather(answer, return_exceptions=True)
+    service.start()
+    log = await check_after_restart(service, session, reader)
+    assert log[-1]["type"] == "session.status_idle"
+    async with Client(service.url) as client:
+        assert await client.say(session, script({"text": "still here"})) == "still here"
+        after = await client.events(session)
+        assert_dense(after)
+        assert after[: len(log)] == log
+
+
+def idle(reader: Follower) -> bool:
+    return any(event["type"] == "session.status_idle" for event in reader.events)
+
+
+async def test_a_conversation_goes_on_where_nothing_of_its_disk_is_left(service: ServiceProcess) -> None:
+    async with Client(service.url) as client:
+        session = await client.create(subdir="project/a")
+        await client.say(session, "my name is Robin")
+    service.stop()
+    shutil.rmtree(service.users)
+    service.start()
+    async with Client(service.url) as client:
+        assert "my name is Robin" in await client.recall(session)
+        assert "project/a" in await client.say(session, "run: pwd")
