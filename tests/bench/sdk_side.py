@@ -1,0 +1,105 @@
+"""The bare SDK's side: the same CLI, options, environment and model, and nothing of the service."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage, SessionStore, StreamEvent
+
+from claude_agent_http.domain.session import Session
+from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.folders import SessionFolders, make_folders, write_private
+from claude_agent_http.runtime.options import Start, cli_environment, cli_options, cli_settings
+from claude_agent_http.runtime.startfiles import bundled_cli
+from claude_agent_http.settings import Settings
+
+__all__ = ["SdkSide", "sdk_side"]
+
+_LIMIT_SECONDS = 120
+
+
+class SdkSide:
+    """One connected client. Times are milliseconds; `connect` is how long connecting took."""
+
+    def __init__(self, client: ClaudeSDKClient, connect: float) -> None:
+        self._client = client
+        self.connect = connect
+
+    async def turn(self, message: str) -> float:
+        """From the query to its ResultMessage."""
+        started = time.perf_counter()
+        await self.first_text(message)
+        return (time.perf_counter() - started) * 1000
+
+    async def first_text(self, message: str) -> tuple[str, int]:
+        """The first piece of text, and when it was there (nanoseconds of the host's clock)."""
+        text, at = "", 0
+        async with asyncio.timeout(_LIMIT_SECONDS):
+            await self._client.query(message)
+            async for received in self._client.receive_response():
+                if not at and isinstance(received, StreamEvent) and (piece := _piece(received.event)):
+                    text, at = piece, time.time_ns()
+                if isinstance(received, ResultMessage) and received.is_error:
+                    raise RuntimeError(f"the turn failed: {received.result}")
+        return text, at
+
+
+@asynccontextmanager
+async def sdk_side(folder: Path, model_url: str) -> AsyncIterator[SdkSide]:
+    """A client connected in the caller's task, disconnected at exit."""
+    client = ClaudeSDKClient(_options(folder, model_url))
+    started = time.perf_counter()
+    await client.connect()
+    try:
+        yield SdkSide(client, (time.perf_counter() - started) * 1000)
+    finally:
+        await client.disconnect()
+
+
+def _options(folder: Path, model_url: str) -> ClaudeAgentOptions:
+    """The service's own options, without its launcher, its transcript store and its hook."""
+    session, config = _session(folder), _config(folder, model_url)
+    folders = make_folders(config.state_dir, session.id)
+    write_private(folders.settings_file, cli_settings())
+    served = cli_options(config, _start(session, folders))
+    return replace(
+        served,
+        cli_path=bundled_cli(),
+        env=cli_environment(config, folders, os.environ, root=os.geteuid() == 0),
+        session_store=None,
+        session_store_flush=ClaudeAgentOptions().session_store_flush,
+        hooks=None,
+    )
+
+
+def _config(folder: Path, model_url: str) -> RuntimeConfig:
+    return RuntimeConfig(
+        state_dir=folder / "bare-state",
+        permission_mode=Settings().defaults.permission_mode,
+        model_env={"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "demo"},
+    )
+
+
+def _session(folder: Path) -> Session:
+    workspace, now = folder / "bare-users" / str(uuid4()), datetime.now(UTC)
+    workspace.mkdir(parents=True)
+    return Session(str(uuid4()), "bench", None, str(workspace), now, now, "")
+
+
+def _start(session: Session, folders: SessionFolders) -> Start:
+    async def unused(*_: Any) -> dict[str, Any]:
+        return {}
+
+    return Start(session, folders, False, cast("SessionStore", None), unused, lambda _line: None)
+
+
+def _piece(event: dict[str, Any]) -> str:
+    delta = event.get("delta") or {}
+    return str(delta.get("text", "")) if delta.get("type") == "text_delta" else ""
