@@ -39,6 +39,18 @@ async def test_a_killed_process_ends_its_turn_alone(
     assert_dense(await client.events(session))
 
 
+async def test_a_process_that_died_while_idle_is_replaced_unseen(
+    shared_service: ServiceProcess, client: Client
+) -> None:
+    session = await client.create("idle-death")
+    await client.say(session, "my name is Robin")
+    dead = shared_service.cli("idle-death")
+    dead.kill()
+    await until(lambda: not dead.is_running())
+    assert "my name is Robin" in await client.recall(session)
+    assert "session.error" not in {event["type"] for event in await client.events(session)}
+
+
 async def test_a_stopped_process_runs_into_the_timeout(
     shared_service: ServiceProcess, client: Client
 ) -> None:
