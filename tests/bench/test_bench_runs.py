@@ -34,6 +34,7 @@ FIGURES = {
     "append.sqlite.messages",
     "append.sqlite.tools",
     "service_memory.after_start",
+    "service_memory.first_start",
     "service_memory",
 }
 WITH_BARE_SDK = ("warm_turn.", "first_turn.", "first_token", "live_session.memory")

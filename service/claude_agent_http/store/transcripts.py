@@ -46,19 +46,18 @@ class SqlTranscriptStore:
             .where(
                 table.c.project_key == project_key, table.c.session_id == session_id, table.c.subpath != ""
             )
-            .order_by(table.c.subpath)
         )
-        return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
+        return sorted(await self._database.read(lambda connection: connection.execute(query).scalars().all()))
 
     async def sessions(self, project_key: str) -> list[tuple[str, int]]:
         query = (
             select(table.c.session_id, func.max(table.c.stored_at))
             .where(table.c.project_key == project_key, table.c.subpath == "")
             .group_by(table.c.session_id)
-            .order_by(table.c.session_id)
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [(session_id, int(stored_at.timestamp() * 1000)) for session_id, stored_at in rows]
+        # Sorted here: the database sees a NUL or a surrogate escaped, and would order by the escape.
+        return sorted((session_id, int(stored_at.timestamp() * 1000)) for session_id, stored_at in rows)
 
     async def delete(self, key: TranscriptKey) -> None:
         whole = and_(table.c.project_key == key.project_key, table.c.session_id == key.session_id)

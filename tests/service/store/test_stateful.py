@@ -19,8 +19,10 @@ from claude_agent_http.domain.session import SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
 from claude_agent_http.store import memory_store, sqlite_store
 
-_IDS = st.sampled_from(["s1", "s2", "s3", "s\x00"])
-_KEYS = st.builds(TranscriptKey, st.just("p"), _IDS, st.sampled_from(["", "a", "b"]))
+_IDS = st.sampled_from(["s1", "s2", "s3", "s4"])
+_KEYS = st.builds(
+    TranscriptKey, st.just("p"), st.sampled_from(["s1", "s2", "s\x00"]), st.sampled_from(["", "a", "b"])
+)
 _TEXT = st.text(st.characters(), max_size=5)
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXT,
