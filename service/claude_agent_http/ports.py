@@ -1,7 +1,7 @@
 """What the engine needs of the world. Each port has a fake beside its real implementations, and one
 behavioural suite runs over all of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -152,7 +152,7 @@ ToolGate = Callable[[str, str, dict[str, Any]], Awaitable[bool]]
 class AgentRuntime(Protocol):
     """A live agent process of one session, ready for a prompt. Opened, read and closed by one task."""
 
-    def turn(self, prompt: str, turn_id: str) -> AsyncIterator[RuntimeItem]:
+    def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         """Run one turn: events and deltas as they come, then exactly one TurnEnd, and nothing after it.
 
         Raises RuntimeDiedError when the process ends or its output makes no sense; the runtime is then dead.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 
 from claude_agent_http.domain import vocabulary
@@ -58,15 +58,16 @@ class TurnRun:
 
     async def _consume(self) -> TurnEnd:
         end: TurnEnd | None = None
-        async for item in self._runtime.turn(self._turn.prompt, self._turn.id):
-            self._anything_happened = True
-            match item:
-                case Delta():
-                    self._hub.publish_delta(item)
-                case NewEvent():
-                    await self._writer.put(item)
-                case TurnEnd():
-                    end = item
+        async with aclosing(self._runtime.turn(self._turn.prompt, self._turn.id)) as items:
+            async for item in items:
+                self._anything_happened = True
+                match item:
+                    case Delta():
+                        self._hub.publish_delta(item)
+                    case NewEvent():
+                        await self._writer.put(item)
+                    case TurnEnd():
+                        end = item
         if end is None:
             raise RuntimeDiedError("the agent process ended the turn without a result")
         return end
@@ -85,9 +86,10 @@ class TurnRun:
     async def _interrupt_when_due(self, hard_limit: asyncio.Timeout) -> None:
         reason = await self._turn.interrupt_due()
         hard_limit.reschedule(asyncio.get_running_loop().time() + self._grace)
-        await self._runtime.interrupt()
+        # Told first: a runtime that does not answer must not keep the interrupt out of the log.
         with suppress(ClaudeAgentError):
             await self._writer.put(vocabulary.user_interrupt(self._ids.event_id(), self._turn.id, reason))
+        await self._runtime.interrupt()
 
     def _with_interrupt(self, end: TurnEnd) -> TurnEnd:
         if self._turn.interrupt_reason is None:

@@ -93,13 +93,17 @@ class SessionWorker:
         try:
             async with self._parts.slots, AsyncExitStack() as stack:
                 runtime = await self._start(stack)
-                await self._serve(runtime)
+                if runtime is not None:
+                    await self._serve(runtime)
         except RuntimeStartError as error:
             self._log.error("runtime did not start", reason=str(error))
             await self._slot.fail(ErrorKind.RUNTIME_START_FAILED, str(error))
 
-    async def _start(self, stack: AsyncExitStack) -> AgentRuntime:
+    async def _start(self, stack: AsyncExitStack) -> AgentRuntime | None:
+        """None when nobody wants the runtime any more by the time that it is this session's turn to start."""
         async with self._parts.starts:
+            if self._hibernate and self.turn is None:
+                return None
             began = self._parts.clock.monotonic()
             runtime = await stack.enter_async_context(self._parts.runtimes.open(self.session, self._gate))
         seconds = round(self._parts.clock.monotonic() - began, 3)

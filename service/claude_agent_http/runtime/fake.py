@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,7 +147,7 @@ class FakeRuntime:
         self.interrupts += 1
         self._interrupted.set()
 
-    async def turn(self, prompt: str, turn_id: str) -> AsyncIterator[RuntimeItem]:
+    async def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         self._interrupted.clear()
         steps = self._play(prompt)
         usage = Usage(input_tokens=10, output_tokens=len(steps), cost_usd=0.001)

@@ -137,7 +137,7 @@ class MemorySessionStore:
         oldest = sorted(unused, key=lambda session: (session.last_active_at, session.id))[:CLOSE_AT_ONCE]
         for session in oldest:
             self._state.sessions[session.id] = replace(session, status=SessionStatus.CLOSED)
-        return [session.id for session in oldest]
+        return sorted(session.id for session in oldest)
 
     async def delete(self, session_id: str) -> None:
         if self._state.sessions.pop(session_id, None) is None:

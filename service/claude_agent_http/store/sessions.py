@@ -138,7 +138,7 @@ def _close_unused(connection: Connection, before: datetime) -> list[str]:
         .with_for_update(skip_locked=True)
     )
     change = update(sessions).where(sessions.c.id.in_(unused)).values(status=SessionStatus.CLOSED)
-    return list(connection.execute(change.returning(sessions.c.id)).scalars())
+    return sorted(connection.execute(change.returning(sessions.c.id)).scalars())
 
 
 def _delete(connection: Connection, session_id: str) -> None:

@@ -64,6 +64,7 @@ async def test_a_stopped_process_runs_into_the_timeout(
     assert "timeout of 1 s" in answer.json()["detail"]
     assert "my name is Robin" in await client.recall(session)
     assert not stopped.is_running()
+    assert "user.interrupt" in {event["type"] for event in await client.events(session)}
 
 
 async def test_a_child_that_left_its_tree_ends_with_a_crash(

@@ -121,6 +121,7 @@ async def test_a_runtime_that_ignores_interrupts_is_ended(harness: Harness) -> N
     end = await harness.engine.wait(turn, 10)
     assert end.error is not None
     assert end.error.kind is ErrorKind.RUNTIME_UNRESPONSIVE
+    assert "user.interrupt" in await harness.types(session)
     assert end.interrupted == "user"
     assert (await harness.say(session, "again")).error is None
     assert harness.runtimes.opened == [session.id, session.id]

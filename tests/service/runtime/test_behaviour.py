@@ -254,7 +254,7 @@ async def test_a_turn_that_is_given_up_does_not_spoil_the_next(subject: Subject)
                 break
         await runtime.interrupt()
         with suppress(AttributeError):
-            await turn.aclose()  # type: ignore[attr-defined]
+            await turn.aclose()
         await runtime.interrupt()
         following = await run_turn(runtime, subject.think_and_say, "sevt_2")
     assert following.text == "one two  three"
