@@ -59,9 +59,9 @@ class CliRuntimeFactory:
     @asynccontextmanager
     async def open(self, session: Session, gate: ToolGate) -> AsyncIterator["CliRuntime"]:
         tail, ordered = StderrTail(self._config.secrets), OrderedGate(gate)
-        heartbeat = Heartbeat()
+        heartbeat, transcripts = Heartbeat(), SdkTranscripts(self._transcripts, PROJECT_KEY)
         try:
-            client, pid_file = await self._started(session, ordered, tail, heartbeat)
+            client, pid_file = await self._started(session, ordered, tail, heartbeat, transcripts)
         except BaseException as error:
             heartbeat.close()
             if not isinstance(error, Exception):
@@ -73,20 +73,26 @@ class CliRuntimeFactory:
         finally:
             ordered.end()
             await _disconnect(client, heartbeat, self._config.close_grace)
+            await transcripts.settle()
 
     async def forget(self, session_id: str) -> None:
         await asyncio.to_thread(remove_folders, self._config.state_dir, session_id)
 
     async def _started(
-        self, session: Session, gate: OrderedGate, tail: StderrTail, heartbeat: Heartbeat
+        self,
+        session: Session,
+        gate: OrderedGate,
+        tail: StderrTail,
+        heartbeat: Heartbeat,
+        transcripts: SdkTranscripts,
     ) -> tuple[ClaudeSDKClient, Path]:
         if self._workspaces is not None:
             session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
         folders = await asyncio.to_thread(make_folders, self._config.state_dir, session.id)
         heartbeat.open(folders.run / "heartbeat")
         resumes = await lay_out(self._transcripts, folders, session.cwd, session.id)
-        store = SdkTranscripts(self._transcripts, PROJECT_KEY)
-        start = Start(session, folders, resumes, cast("SessionStore", store), gate.hook, tail.add)
+        store = cast("SessionStore", transcripts)
+        start = Start(session, folders, resumes, store, gate.hook, tail.add)
         await asyncio.to_thread(write_start, self._config, start, heartbeat.path, self._environ)
         client = ClaudeSDKClient(cli_options(self._config, start))
         await _connect(client, heartbeat, self._config.start_timeout)

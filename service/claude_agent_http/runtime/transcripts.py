@@ -4,13 +4,16 @@ import asyncio
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+import structlog
 from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_directory
 from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreListEntry
 
+from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.ports import TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import SessionFolders
 
@@ -20,6 +23,7 @@ PROJECT_KEY = "agent"
 """Under which every transcript of the service is stored."""
 
 
+_log = structlog.get_logger(__name__)
 _APPEND_SECONDS = 10.0
 _CONVERSATION = frozenset({"user", "assistant"})
 _METADATA = "agent_metadata"
@@ -27,17 +31,33 @@ _METADATA = "agent_metadata"
 
 class SdkTranscripts:
     """A `SessionStore` of the SDK. `project_key` stands in for the SDK's, made of the workspace's path: a
-    conversation must be found again when its workspace has moved. None keeps what the SDK says."""
+    conversation must be found again when its workspace has moved. None keeps what the SDK says.
+
+    What cannot be stored now is owed and stored before anything newer: the SDK would drop it, and a
+    conversation with a hole resumes without all that came after the hole. The debt stays small, because a
+    store that is away takes no new message either.
+    """
 
     def __init__(self, store: TranscriptStore, project_key: str | None = None) -> None:
         self._store = store
         self._project_key = project_key
+        self._owed: deque[tuple[TranscriptKey, Sequence[Mapping[str, Any]]]] = deque()
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        if not entries:
-            return
-        async with asyncio.timeout(_APPEND_SECONDS):  # The SDK holds a closing CLI for as long as this takes.
-            await self._store.append(self._key(key), cast("Sequence[Mapping[str, Any]]", entries))
+        if entries:
+            self._owed.append((self._key(key), cast("Sequence[Mapping[str, Any]]", entries)))
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Store what is owed, in order, as far as the store takes it."""
+        try:
+            # The SDK holds a closing CLI for as long as this takes.
+            async with asyncio.timeout(_APPEND_SECONDS):
+                while self._owed:
+                    await self._store.append(*self._owed[0])
+                    self._owed.popleft()
+        except (StorageError, TimeoutError) as error:
+            _log.warning("transcript not stored yet", appends=len(self._owed), reason=str(error))
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         return cast("list[SessionStoreEntry] | None", await self._store.load(self._key(key)))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from claude_agent_sdk import SessionStore
+from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
 from claude_agent_sdk.testing import run_session_store_conformance
 from tests.service.runtime.conftest import REPORT, DemoModel, Runtimes, bash, run_turn, script
 
-from claude_agent_http.domain.errors import RuntimeDiedError
+from claude_agent_http.domain.errors import RuntimeDiedError, StorageError
 from claude_agent_http.ports import Store, TranscriptEntry, TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import make_folders
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
@@ -147,3 +147,43 @@ async def _kill_once(started: Path, pid: int | None) -> None:
         while not os.path.exists(started):  # noqa: ASYNC110, ASYNC240 - another program's file
             await asyncio.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
+
+
+class _Faulty:
+    """A memory store that takes nothing while `away`."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self._store = memory_store(SystemClock()).transcripts
+        self.load = self._store.load
+
+    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+        if self.away:
+            raise StorageError("the database is away")
+        await self._store.append(key, entries)
+
+
+async def test_what_could_not_be_stored_is_stored_before_anything_newer() -> None:
+    store = _Faulty()
+    transcripts = SdkTranscripts(cast("TranscriptStore", store))
+    key: SessionKey = {"project_key": "p", "session_id": "s"}
+    lines: list[SessionStoreEntry] = [{"type": "user", "uuid": str(number)} for number in range(4)]
+    await transcripts.append(key, lines[:1])
+    store.away = True
+    await transcripts.append(key, lines[1:2])
+    await transcripts.append(key, lines[2:3])
+    assert await transcripts.load(key) == lines[:1]
+    store.away = False
+    await transcripts.append(key, lines[3:])
+    assert await transcripts.load(key) == lines
+
+
+async def test_what_is_owed_at_the_end_is_settled() -> None:
+    store = _Faulty()
+    transcripts = SdkTranscripts(cast("TranscriptStore", store))
+    key: SessionKey = {"project_key": "p", "session_id": "s"}
+    store.away = True
+    await transcripts.append(key, [{"type": "user"}])
+    store.away = False
+    await transcripts.settle()
+    assert await transcripts.load(key) == [{"type": "user"}]
