@@ -76,10 +76,10 @@ def _create(connection: Connection, session: Session) -> Session:
 
 def _same(connection: Connection, session: Session) -> Session | None:
     """The stored session with this id, else with this key; None when it went away meanwhile."""
-    by_key = and_(
-        sessions.c.user_id == session.user_id, sessions.c.idempotency_key == session.idempotency_key
-    )
-    rows = connection.execute(select_sessions().where(or_(sessions.c.id == session.id, by_key)))
+    same = sessions.c.id == session.id
+    if (key := session.idempotency_key) is not None:  # A comparison with None would find every one without.
+        same = or_(same, and_(sessions.c.user_id == session.user_id, sessions.c.idempotency_key == key))
+    rows = connection.execute(select_sessions().where(same))
     found = sorted((to_session(row) for row in rows), key=lambda stored: stored.id != session.id)
     for stored in found:
         check_same_creation(stored, session)

@@ -54,6 +54,14 @@ async def test_the_same_id_again_is_a_repeat_or_a_conflict(store: Store) -> None
     assert await store.sessions.get(session.id) == repeat
 
 
+async def test_a_repeat_by_id_does_not_mind_the_users_other_sessions(store: Store) -> None:
+    other = new_session(id="other", creation_digest="other")
+    session = new_session(id="mine", creation_digest="mine")
+    await store.sessions.create(other)
+    await store.sessions.create(session)
+    assert await store.sessions.create(session) == session
+
+
 async def test_the_same_key_of_a_user_is_a_repeat_or_a_conflict(store: Store) -> None:
     session = await store.sessions.create(new_session(idempotency_key="key"))
     assert await store.sessions.create(new_session(idempotency_key="key")) == session
