@@ -113,7 +113,7 @@ def _end_tree(cli: int) -> None:
             _kill(child, _SIGKILL)
         try:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(0.002)
+                time.sleep(0.002)  # A killed child takes a moment to end, and may leave us orphans to kill.
         except ChildProcessError:
             return
 

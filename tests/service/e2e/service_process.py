@@ -40,7 +40,7 @@ class ServiceProcess:
         while not self.is_ready():
             assert process.poll() is None, f"the service ended with {process.returncode}: {self.log}"
             assert time.monotonic() < limit, f"the service is not ready: {self.log}"
-            time.sleep(0.02)
+            time.sleep(0.02)  # Between two looks at another process, which sets no event here.
         return self
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -173,7 +173,7 @@ def wait_for(condition: Callable[[], bool], seconds: float, complaint: Callable[
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, complaint()
-        time.sleep(0.02)
+        time.sleep(0.02)  # As above.
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ def main() -> None:
         sys.exit(9)
     if how == "silent":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(600)
+        time.sleep(600)  # A CLI that hangs: longer than any limit that must end it.
     if how == "stays":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:

@@ -104,7 +104,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "the condition did not come true in time"
-        time.sleep(0.005)
+        time.sleep(0.005)  # Between two looks at other processes, which set no event here.
 
 
 def _has_text(path: Path) -> bool:
