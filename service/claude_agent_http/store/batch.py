@@ -20,6 +20,12 @@ _SAVE_SESSION = (
     .where(sessions.c.id == bindparam("session_id"))
     .values({name: bindparam(f"new_{name}") for name in _PROJECTED})
 )
+_LOCKED_SESSIONS = (
+    select_sessions()
+    .where(sessions.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(sessions.c.id)
+    .with_for_update()
+)
 _COLUMNS = ("session_id", "seq", "id", "type", "turn_id", "processed_at", "data")
 
 # Both databases allow some 32,000 parameters in a statement.
@@ -49,10 +55,19 @@ def select_events() -> Any:
     return select(*(events.c[name] for name in _COLUMNS))
 
 
+# Not `(session_id, id) IN (...)`: SQLite uses no index for it and reads the whole table.
+_STORED_EVENTS = select_events().where(
+    events.c.session_id.in_(bindparam("session_ids", expanding=True)),
+    events.c.id.in_(bindparam("ids", expanding=True)),
+)
+
+
 def store_batch(
     connection: Connection, appends: Sequence[Append], now: datetime
 ) -> list[list[Event] | SessionNotFoundError]:
     """For each append its stored events, in order; an unknown session fails its own appends only."""
+    if not appends:
+        return []
     batch = _Batch(_lock_sessions(connection, {append.session_id for append in appends}), now)
     batch.stored.update(_look_up(connection, appends))
     outcomes = [batch.take(append) for append in appends]
@@ -99,20 +114,17 @@ class _Batch:
 
 def _lock_sessions(connection: Connection, ids: Iterable[str]) -> dict[str, Session]:
     """In order of id, so that two transactions never wait for each other (SQLite has one writer anyway)."""
-    query = select_sessions().where(sessions.c.id.in_(ids)).order_by(sessions.c.id).with_for_update()
-    return {session.id: session for session in map(to_session, connection.execute(query))}
+    rows = connection.execute(_LOCKED_SESSIONS, {"ids": list(ids)})
+    return {session.id: session for session in map(to_session, rows)}
 
 
 def _look_up(connection: Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
     """Events of these appends that were stored before."""
     found: dict[tuple[str, str], Event] = {}
-    session_ids = {append.session_id for append in appends}
+    session_ids = list({append.session_id for append in appends})
     ids = [new.id for append in appends for new in append.events]
     for start in range(0, len(ids), _LOOK_UP):
-        # Not `(session_id, id) IN (...)`: SQLite uses no index for it and reads the whole table.
-        query = select_events().where(
-            events.c.session_id.in_(session_ids), events.c.id.in_(ids[start : start + _LOOK_UP])
-        )
-        for event in map(to_event, connection.execute(query)):
+        keys = {"session_ids": session_ids, "ids": ids[start : start + _LOOK_UP]}
+        for event in map(to_event, connection.execute(_STORED_EVENTS, keys)):
             found[event.session_id, event.id] = event
     return found

@@ -38,7 +38,7 @@ class GroupCommit(Generic[Request, Result]):
         *,
         max_weight: int = 100,
         max_waiting: int = 1000,
-        flush_seconds: float = 10.0,
+        flush_seconds: float = 5.0,
     ) -> None:
         self._commit = commit
         self._max_weight = max_weight

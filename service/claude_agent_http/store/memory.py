@@ -10,8 +10,8 @@ from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus, project
 from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
 from claude_agent_http.store.columns import decode, encode
+from claude_agent_http.store.entries import entry_uuid
 from claude_agent_http.store.sessions import CLOSE_AT_ONCE, check_same_creation
-from claude_agent_http.store.transcripts import entry_uuid
 
 T = TypeVar("T", Session, Event)
 

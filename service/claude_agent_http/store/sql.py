@@ -6,6 +6,7 @@ from claude_agent_http.store.database import Database
 from claude_agent_http.store.events import SqlEventLog
 from claude_agent_http.store.sessions import SqlSessionStore
 from claude_agent_http.store.transcripts import SqlTranscriptStore
+from claude_agent_http.store.writes import Writes
 
 
 class SqlStore:
@@ -13,9 +14,10 @@ class SqlStore:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
-        self.events = SqlEventLog(database, clock)
+        self._writes = Writes(database, clock)
+        self.events = SqlEventLog(database, self._writes)
         self.sessions = SqlSessionStore(database)
-        self.transcripts = SqlTranscriptStore(database, clock)
+        self.transcripts = SqlTranscriptStore(database, self._writes)
 
     async def open(self) -> None:
         try:
@@ -24,13 +26,13 @@ class SqlStore:
         except BaseException:
             await self._database.close()
             raise
-        self.events.start()
+        self._writes.start()
 
     async def ping(self) -> None:
         await self._database.ping()
 
     async def close(self) -> None:
-        await self.events.close()
+        await self._writes.close()
         await self._database.close()
 
 

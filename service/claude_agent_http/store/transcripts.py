@@ -5,34 +5,22 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, func, select
 
-from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
-from claude_agent_http.store.columns import decode, encode
-from claude_agent_http.store.database import Database, insert_new
+from claude_agent_http.ports import TranscriptEntry, TranscriptKey
+from claude_agent_http.store.columns import decode
+from claude_agent_http.store.database import Database
+from claude_agent_http.store.entries import to_entries
 from claude_agent_http.store.tables import transcript_entries as table
+from claude_agent_http.store.writes import Writes
 
 
 class SqlTranscriptStore:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, writes: Writes) -> None:
         self._database = database
-        self._clock = clock
+        self._writes = writes
 
     async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
-        if not entries:
-            return
-        rows = [self._row(key, entry) for entry in entries]
-        await self._database.write(
-            lambda connection: connection.execute(insert_new(connection.dialect.name, table), rows) and None
-        )
-
-    def _row(self, key: TranscriptKey, entry: TranscriptEntry) -> dict[str, Any]:
-        return {
-            "project_key": key.project_key,
-            "session_id": key.session_id,
-            "subpath": key.subpath,
-            "uuid": entry_uuid(entry),
-            "stored_at": self._clock.now(),
-            "entry": encode(dict(entry)),
-        }
+        if entries:
+            await self._writes.keep(to_entries(key, entries))
 
     async def load(self, key: TranscriptKey) -> list[dict[str, Any]] | None:
         query = select(table.c.entry).where(_under(key)).order_by(table.c.position)
@@ -63,12 +51,6 @@ class SqlTranscriptStore:
         whole = and_(table.c.project_key == key.project_key, table.c.session_id == key.session_id)
         gone = delete(table).where(_under(key) if key.subpath else whole)
         await self._database.write(lambda connection: connection.execute(gone) and None, repeatable=True)
-
-
-def entry_uuid(entry: TranscriptEntry) -> str | None:
-    """What makes an entry a repeat of another one; None when nothing does."""
-    uuid = entry.get("uuid")
-    return uuid if isinstance(uuid, str) and uuid else None
 
 
 def _under(key: TranscriptKey) -> ColumnElement[bool]:

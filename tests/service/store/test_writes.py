@@ -1,0 +1,66 @@
+"""Events and transcripts share one queue of writes."""
+
+import asyncio
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from tests.service.store.values import TickingClock, new_session
+
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.ports import TranscriptKey
+from claude_agent_http.store.database import Work
+from claude_agent_http.store.sql import SqlStore
+from claude_agent_http.store.sqlite import SqliteDatabase
+
+T = TypeVar("T")
+KEY = TranscriptKey("project", "session")
+
+
+class CountedDatabase(SqliteDatabase):
+    """Counts its transactions; `begun` is set by each, and each waits for `gate`."""
+
+    writes = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gate, self.begun = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+
+    async def write(self, work: Work[T], *, repeatable: bool = False) -> T:
+        self.writes += 1
+        self.begun.set()
+        await self.gate.wait()
+        return await super().write(work, repeatable=repeatable)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> CountedDatabase:
+    return CountedDatabase(tmp_path / "service.db")
+
+
+async def test_what_comes_in_while_a_transaction_runs_shares_the_next(database: CountedDatabase) -> None:
+    store = SqlStore(database, TickingClock())
+    await store.open()
+    session = new_session()
+    await store.sessions.create(session)
+    database.writes = 0
+    database.begun.clear()
+    database.gate.clear()
+
+    async def say(number: int) -> None:
+        await store.events.append(session.id, [vocabulary.user_message(f"sevt_{number}", "hi")])
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(say(0))
+        await database.begun.wait()
+        for number in (1, 2):
+            tasks.create_task(store.transcripts.append(KEY, [{"uuid": str(number)}]))
+            tasks.create_task(say(number))
+        await asyncio.sleep(0)  # All have been submitted.
+        database.gate.set()
+
+    assert database.writes == 2
+    assert [event.seq for event in await store.events.read(session.id)] == [1, 2, 3]
+    assert await store.transcripts.load(KEY) == [{"uuid": "1"}, {"uuid": "2"}]
+    await store.close()
