@@ -69,7 +69,7 @@ class CliRuntimeFactory:
             message = f"the agent process could not be started ({_reason(error)})"
             raise RuntimeStartError(tail.appended_to(message)) from error
         try:
-            yield CliRuntime(client, self._ids, session.id, ordered, tail, _read_pid(pid_file))
+            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, _read_pid(pid_file))
         finally:
             ordered.end()
             await _disconnect(client, heartbeat, self._config.close_grace)
@@ -108,6 +108,7 @@ class CliRuntime:
         ids: Ids,
         session_id: str,
         gate: OrderedGate,
+        transcripts: SdkTranscripts,
         tail: StderrTail,
         pid: int | None,
     ) -> None:
@@ -115,6 +116,7 @@ class CliRuntime:
         self._ids = ids
         self._session_id = session_id
         self._gate = gate
+        self._transcripts = transcripts
         self._tail = tail
         self._pid = pid
         self._cost = 0.0
@@ -136,11 +138,14 @@ class CliRuntime:
             await self._send(prompt, uuid)
             async with aclosing(self._translated(translator)) as items:
                 async for item in items:
+                    if isinstance(item, TurnEnd):
+                        # A turn that stands as ended in the log is part of the conversation too.
+                        await self._transcripts.settle()
+                        yield item
+                        return
                     yield item
                     if isinstance(item, NewEvent) and item.type in TOOL_USES:
                         self._gate.report(item.data["tool_use_id"])
-                    if isinstance(item, TurnEnd):
-                        return
             raise await self._died(EOFError("its output ended"))
         finally:
             self._running = False

@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -14,8 +15,9 @@ from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_dire
 from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreListEntry
 
 from claude_agent_http.domain.errors import StorageError
-from claude_agent_http.ports import TranscriptKey, TranscriptStore
+from claude_agent_http.ports import TranscriptEntry, TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import SessionFolders
+from claude_agent_http.runtime.leftover import unstored
 
 __all__ = ["PROJECT_KEY", "SdkTranscripts", "lay_out"]
 
@@ -24,7 +26,7 @@ PROJECT_KEY = "agent"
 
 
 _log = structlog.get_logger(__name__)
-_APPEND_SECONDS = 10.0
+_STORE_SECONDS = 10.0
 _CONVERSATION = frozenset({"user", "assistant"})
 _METADATA = "agent_metadata"
 
@@ -33,43 +35,65 @@ class SdkTranscripts:
     """A `SessionStore` of the SDK. `project_key` stands in for the SDK's, made of the workspace's path: a
     conversation must be found again when its workspace has moved. None keeps what the SDK says.
 
-    What cannot be stored now is owed and stored before anything newer: the SDK would drop it, and a
-    conversation with a hole resumes without all that came after the hole. The debt stays small, because a
-    store that is away takes no new message either.
+    An append is only accepted: the SDK would hold each result back for it. It is stored in the background,
+    one after the other in order; `settle` waits for that. What cannot be stored now is owed and stored
+    before anything newer: a conversation with a hole resumes without all that came after the hole. The debt
+    stays small, because a store that is away takes no new message either.
     """
 
     def __init__(self, store: TranscriptStore, project_key: str | None = None) -> None:
         self._store = store
         self._project_key = project_key
-        self._owed: deque[tuple[TranscriptKey, Sequence[Mapping[str, Any]]]] = deque()
+        self._owed: deque[tuple[TranscriptKey, SessionStoreEntry]] = deque()
+        self._storing: asyncio.Task[None] | None = None
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        if entries:
-            self._owed.append((self._key(key), cast("Sequence[Mapping[str, Any]]", entries)))
-            await self.settle()
+        self._owed.extend((self._key(key), entry) for entry in entries)
+        self._storing = self._ensure_storing()
 
     async def settle(self) -> None:
-        """Store what is owed, in order, as far as the store takes it."""
+        """Return when what was appended is stored, as far as the store takes it."""
+        if self._owed:
+            self._storing = self._ensure_storing()
+            await asyncio.shield(self._storing)
+
+    def _ensure_storing(self) -> asyncio.Task[None]:
+        if self._storing is None or self._storing.done():
+            return asyncio.create_task(self._store_owed(), name="transcript")
+        return self._storing
+
+    async def _store_owed(self) -> None:
         try:
-            # The SDK holds a closing CLI for as long as this takes.
-            async with asyncio.timeout(_APPEND_SECONDS):
+            async with asyncio.timeout(_STORE_SECONDS):
                 while self._owed:
-                    await self._store.append(*self._owed[0])
-                    self._owed.popleft()
+                    key, entries = self._oldest()
+                    await self._store.append(key, entries)
+                    for _ in entries:
+                        self._owed.popleft()
         except (StorageError, TimeoutError) as error:
-            _log.warning("transcript not stored yet", appends=len(self._owed), reason=str(error))
+            _log.warning("transcript not stored yet", entries=len(self._owed), reason=str(error))
+
+    def _oldest(self) -> tuple[TranscriptKey, list[TranscriptEntry]]:
+        """The oldest entries that go under one key."""
+        key = self._owed[0][0]
+        same = takewhile(lambda owed: owed[0] == key, self._owed)
+        return key, [cast("TranscriptEntry", entry) for _, entry in same]
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
+        await self.settle()
         return cast("list[SessionStoreEntry] | None", await self._store.load(self._key(key)))
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
+        await self.settle()
         found = await self._store.sessions(self._project_key or project_key)
         return [{"session_id": session_id, "mtime": mtime} for session_id, mtime in found]
 
     async def delete(self, key: SessionKey) -> None:
+        await self.settle()
         await self._store.delete(self._key(key))
 
     async def list_subkeys(self, key: SessionListSubkeysKey) -> list[str]:
+        await self.settle()
         return await self._store.subpaths(self._project_key or key["project_key"], key["session_id"])
 
     def _key(self, key: SessionKey) -> TranscriptKey:
@@ -82,11 +106,15 @@ async def lay_out(store: TranscriptStore, folders: SessionFolders, cwd: str, ses
     """Put the stored conversation where the CLI looks for it; False when there is none to resume.
 
     What an earlier start left there is removed first: the store is the truth, and a CLI refuses the id of
-    a conversation that it finds on disk."""
-    await asyncio.to_thread(shutil.rmtree, folders.projects, ignore_errors=True)
+    a conversation that it finds on disk. But what of it the store never got is stored before."""
     key = TranscriptKey(PROJECT_KEY, session_id)
-    entries = await store.load(key)
-    if not entries or not any(entry.get("type") in _CONVERSATION for entry in entries):
+    entries = await store.load(key) or []
+    if missing := await asyncio.to_thread(unstored, folders.projects, session_id, entries):
+        _log.info("storing what the agent process wrote and the store never got", entries=len(missing))
+        await store.append(key, missing)
+        entries += missing
+    await asyncio.to_thread(shutil.rmtree, folders.projects, ignore_errors=True)
+    if not any(entry.get("type") in _CONVERSATION for entry in entries):
         return False
     folder = folders.projects / project_key_for_directory(cwd)
     await asyncio.to_thread(_write_lines, folder / f"{session_id}.jsonl", entries)

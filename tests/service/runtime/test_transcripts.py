@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import os
 import signal
 from collections.abc import Sequence
@@ -77,12 +78,13 @@ class Apart:
 
 async def test_the_layout_on_disk_is_the_clis(folder: Path) -> None:
     store = memory_store(SystemClock()).transcripts
-    sdk = sdk_store(store, PROJECT_KEY)
+    sdk = SdkTranscripts(store, PROJECT_KEY)
     entries: list[Any] = [{"type": "user", "uuid": "u1", "message": {"content": "hällo"}}]
     await sdk.append({"project_key": "-elsewhere", "session_id": ID}, entries)
     agent: list[Any] = [{"type": "agent_metadata", "agentType": "general"}, {"type": "user", "uuid": "u2"}]
     await sdk.append({"project_key": "-elsewhere", "session_id": ID, "subpath": "subagents/agent-1"}, agent)
     await sdk.append({"project_key": "-elsewhere", "session_id": ID, "subpath": "../../evil"}, agent)
+    await sdk.settle()
     folders = make_folders(folder / "state", ID)
     stale = folders.projects / "old" / f"{ID}.jsonl"
     stale.parent.mkdir(parents=True)
@@ -106,7 +108,7 @@ async def test_the_layout_on_disk_is_the_clis(folder: Path) -> None:
 @pytest.mark.parametrize("entries", [[], [{"type": "queue-operation"}, {"type": "mode", "mode": "x"}]])
 async def test_without_a_conversation_there_is_nothing_to_resume(folder: Path, entries: list[Any]) -> None:
     store = memory_store(SystemClock()).transcripts
-    await sdk_store(store, PROJECT_KEY).append({"project_key": "x", "session_id": ID}, entries)
+    await store.append(TranscriptKey(PROJECT_KEY, ID), entries)
     assert not await lay_out(store, make_folders(folder, ID), str(folder), ID)
 
 
@@ -169,8 +171,10 @@ async def test_what_could_not_be_stored_is_stored_before_anything_newer() -> Non
     key: SessionKey = {"project_key": "p", "session_id": "s"}
     lines: list[SessionStoreEntry] = [{"type": "user", "uuid": str(number)} for number in range(4)]
     await transcripts.append(key, lines[:1])
+    await transcripts.settle()
     store.away = True
     await transcripts.append(key, lines[1:2])
+    await transcripts.settle()
     await transcripts.append(key, lines[2:3])
     assert await transcripts.load(key) == lines[:1]
     store.away = False
@@ -184,6 +188,97 @@ async def test_what_is_owed_at_the_end_is_settled() -> None:
     key: SessionKey = {"project_key": "p", "session_id": "s"}
     store.away = True
     await transcripts.append(key, [{"type": "user"}])
+    await transcripts.settle()
     store.away = False
     await transcripts.settle()
     assert await transcripts.load(key) == [{"type": "user"}]
+
+
+async def test_an_append_does_not_wait_for_the_store_and_what_waits_is_stored_together() -> None:
+    store = _Held()
+    transcripts = SdkTranscripts(cast("TranscriptStore", store))
+    main: SessionKey = {"project_key": "p", "session_id": "s"}
+    sub: SessionKey = {"project_key": "p", "session_id": "s", "subpath": "subagents/agent-1"}
+    async with asyncio.timeout(5):
+        await transcripts.append(main, [{"type": "user", "uuid": "0"}])
+        await store.begun.wait()
+        for key, number in ((main, 1), (main, 2), (sub, 3), (main, 4)):
+            await transcripts.append(key, [{"type": "user", "uuid": str(number)}])
+        store.gate.set()
+        await transcripts.settle()
+    assert store.appends == [("", ["0"]), ("", ["1", "2"]), ("subagents/agent-1", ["3"]), ("", ["4"])]
+
+
+class _Held:
+    """A store that tells what it was given and answers once `gate` is set."""
+
+    def __init__(self) -> None:
+        self.appends: list[tuple[str, list[str]]] = []
+        self.begun = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+        self.appends.append((key.subpath, [entry["uuid"] for entry in entries]))
+        self.begun.set()
+        await self.gate.wait()
+
+
+def _conversation(*uuids: str) -> list[dict[str, Any]]:
+    return [{"type": "user", "uuid": uuid} if uuid else {"type": "mode"} for uuid in uuids]
+
+
+@pytest.mark.parametrize(
+    ("stored", "local", "found"),
+    [
+        (["a", "b"], ["a", "b", "c", "", "d"], ["c", "", "d"]),
+        (["a", "b", ""], ["a", "b", "", "c"], ["", "c"]),
+        (["a", "b"], ["a", "b", ""], []),
+        (["a", "b"], ["a", "b"], []),
+        (["a", "elsewhere"], ["a", "b"], []),
+        ([], ["a"], []),
+    ],
+)
+async def test_what_the_store_never_got_is_taken_from_the_disk(
+    folder: Path, stored: list[str], local: list[str], found: list[str]
+) -> None:
+    folders = make_folders(folder / "state", ID)
+    store = memory_store(SystemClock()).transcripts
+    key = TranscriptKey(PROJECT_KEY, ID)
+    await store.append(key, _conversation(*stored))
+    _write(folders.projects / "any" / f"{ID}.jsonl", _conversation(*local))
+
+    assert await lay_out(store, folders, str(folder), ID) is bool(stored)
+
+    assert (await store.load(key) or []) == _conversation(*stored, *found)
+    laid_out = [path.read_text().splitlines() for path in folders.projects.rglob("*.jsonl")]
+    assert [len(lines) for lines in laid_out] == ([len(stored) + len(found)] if stored else [])
+
+
+async def test_only_the_sessions_own_file_is_taken_from_the_disk(folder: Path) -> None:
+    folders = make_folders(folder / "state", ID)
+    store = memory_store(SystemClock()).transcripts
+    key = TranscriptKey(PROJECT_KEY, ID)
+    await store.append(key, _conversation("a"))
+    _write(folder / "others" / f"{ID}.jsonl", _conversation("a", "secret"))
+    folders.projects.mkdir(exist_ok=True)
+    (folders.projects / "linked").symlink_to(folder / "others")
+    await lay_out(store, folders, str(folder), ID)
+    assert await store.load(key) == _conversation("a")
+
+
+async def test_half_a_line_ends_what_is_taken_from_the_disk(folder: Path) -> None:
+    folders = make_folders(folder / "state", ID)
+    store = memory_store(SystemClock()).transcripts
+    key = TranscriptKey(PROJECT_KEY, ID)
+    await store.append(key, _conversation("a"))
+    path = folders.projects / "any" / f"{ID}.jsonl"
+    _write(path, _conversation("a", "b"))
+    with path.open("a") as file:
+        file.write('{"type": "user", "uu')
+    await lay_out(store, folders, str(folder), ID)
+    assert await store.load(key) == _conversation("a", "b")
+
+
+def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
