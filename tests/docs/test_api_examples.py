@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.docs.markdown import DOCS, Block, blocks
-from tests.service.e2e.service_process import ServiceProcess, Services, wait_for
+from tests.service.e2e.service_process import ServiceProcess, Services
+from tests.waiting import wait_until
 
 LIMIT_SECONDS = 90
 ROUTE = re.compile(r"`(GET|POST|DELETE) (/\S*)`")
@@ -59,7 +60,7 @@ def test_example(block: Block, service: ServiceProcess, tmp_path: Path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert_prints(ended.stdout, expected(block))
     wanted = ROUTE.findall(block.section)
-    wait_for(
+    wait_until(
         lambda: all(called(service.log[before:], *route) for route in wanted),
         5,
         lambda: f"not every route of {wanted} was called",

@@ -24,6 +24,7 @@ from claude_agent_http.runtime.heartbeat import Heartbeat
 from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
+from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.runtime.toolgate import OrderedGate
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
 from claude_agent_http.runtime.translate import Prompt, TurnTranslator
@@ -48,10 +49,12 @@ class CliRuntimeFactory:
         ids: Ids,
         *,
         workspaces: Workspaces | None = None,
+        strays: Strays | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._config = config
         self._workspaces = workspaces
+        self._strays = strays
         self._transcripts = transcripts
         self._ids = ids
         self._environ = environ
@@ -73,6 +76,8 @@ class CliRuntimeFactory:
         finally:
             ordered.end()
             await _disconnect(client, heartbeat, self._config.close_grace)
+            if self._strays is not None:
+                await self._strays.sweep()
             await transcripts.settle()
 
     async def forget(self, session_id: str) -> None:

@@ -3,12 +3,14 @@ given and ends its whole tree, whoever dies first. Standard library only; run by
 
 CLAUDE_AGENT_LAUNCH names a file, removed once read, of texts that each end in NUL: the CLI's path, the
 heartbeat's path, the service's pid, the path to write our own pid to, then the environment as NAME=VALUE.
-Exits with the CLI's code, 128 + signal when a signal ended it, 127 when it could not be started."""
+Exits with the CLI's code, 128 + signal when a signal ended it, 127 when it could not be started.
+
+It stays in the service's kernel session and starts the CLI in a new one: so is told, in `strays`, what is an
+agent's. What it imports before the CLI runs, each start of a session waits for."""
 
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
 
 SET_BY_THE_SDK = (
     "CLAUDE_AGENT_SDK_VERSION",
@@ -16,7 +18,8 @@ SET_BY_THE_SDK = (
     "CLAUDE_CODE_SDK_READS_SESSION_STATE",
     "PWD",
 )
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
 _SIGINT, _SIGKILL, _SIGTERM = 2, 9, 15
 _GRACE_SECONDS = 3.0
 _REAP_SECONDS = 5.0
@@ -27,8 +30,8 @@ def main(arguments: list[str]) -> int:
     heartbeat = os.open(heartbeat_path, os.O_RDONLY | os.O_NONBLOCK)
     os.unlink(heartbeat_path)
     _leave_terminal()
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    _prctl(_PR_SET_PDEATHSIG, _SIGTERM)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_PDEATHSIG, _SIGTERM)
     if os.getppid() != int(service) or _is_closed(heartbeat):
         return 128 + _SIGTERM
     child = _start([cli, *arguments], _environment(environment))
@@ -60,8 +63,8 @@ def _start(command: list[str], environment: dict[str, str]) -> int:
     if child:
         return child
     try:
-        os.setpgid(0, 0)
-        _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+        os.setsid()
+        prctl(_PR_SET_PDEATHSIG, _SIGKILL)
         if os.getppid() == launcher:
             os.execve(command[0], command, environment)  # noqa: S606
     except OSError as error:
@@ -109,7 +112,7 @@ def _end_tree(cli: int) -> None:
     _kill(-cli, _SIGKILL)
     limit = time.monotonic() + _REAP_SECONDS
     while time.monotonic() < limit:
-        for child in _children():
+        for child in children():
             _kill(child, _SIGKILL)
         try:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
@@ -118,14 +121,15 @@ def _end_tree(cli: int) -> None:
             return
 
 
-def _children() -> Iterator[int]:
+def children() -> list[int]:
+    """Of the calling process's main thread, which also gets every orphan; dead ones until they are reaped."""
     me = os.getpid()
     try:
         with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
-            yield from map(int, file.read().split())
+            return [int(pid) for pid in file.read().split()]
     except FileNotFoundError:  # A kernel without CONFIG_PROC_CHILDREN, or no Linux.
         names = os.listdir("/proc") if os.path.isdir("/proc") else []
-        yield from (int(name) for name in names if name.isdecimal() and _parent_of(name) == me)
+        return [int(name) for name in names if name.isdecimal() and _parent_of(name) == me]
 
 
 def _parent_of(pid: str) -> int:
@@ -173,10 +177,7 @@ def _read(wake: int) -> bytes:
 
 def _leave_terminal() -> None:
     """A terminal's Ctrl-C is the service's to handle, not the CLI's."""
-    try:
-        os.setsid()
-    except PermissionError:
-        return
+    os.setpgid(0, 0)
 
 
 def _let_go_of_pipes() -> None:
@@ -199,7 +200,7 @@ def _kill(pid: int, number: int) -> None:
         return
 
 
-def _prctl(option: int, value: int) -> None:
+def prctl(option: int, value: int) -> None:
     """Linux only; elsewhere the heartbeat and the process group do what they can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

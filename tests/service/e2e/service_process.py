@@ -6,14 +6,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import psutil
 from tests.service.commands.program import command, environment
+from tests.waiting import wait_until
 
 START_SECONDS = 30
 
@@ -35,12 +35,9 @@ class ServiceProcess:
 
     def start(self) -> "ServiceProcess":
         """Return when it is ready. Raises AssertionError with its log when it ends instead."""
-        process = self.launch()
-        limit = time.monotonic() + START_SECONDS
-        while not self.is_ready():
-            assert process.poll() is None, f"the service ended with {process.returncode}: {self.log}"
-            assert time.monotonic() < limit, f"the service is not ready: {self.log}"
-            time.sleep(0.02)  # Between two looks at another process, which sets no event here.
+        self.launch()
+        wait_until(self._is_ready_or_ended, START_SECONDS, lambda: f"the service is not ready: {self.log}")
+        assert self.exit_code is None, f"the service ended with {self.exit_code}: {self.log}"
         return self
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -62,6 +59,9 @@ class ServiceProcess:
         with suppress(httpx.TransportError):
             return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
         return False
+
+    def _is_ready_or_ended(self) -> bool:
+        return self.exit_code is not None or self.is_ready()
 
     @property
     def log(self) -> str:
@@ -114,15 +114,15 @@ class ServiceProcess:
         """The launcher's first child: orphans of the tree come to it later."""
         return min(self.launcher(user).children(), key=psutil.Process.create_time)
 
-    def inhabitants(self) -> list[psutil.Process]:
+    def inhabitants(self, user: str = "") -> list[psutil.Process]:
         """Living processes whose working directory is a workspace, whoever their parent is by now."""
-        return [one for one in psutil.process_iter() if _lives_in(one, self.users)]
+        return [one for one in psutil.process_iter() if _lives_in(one, self.users / user)]
 
     def argv_of_all(self) -> str:
         return "\n".join(" ".join(_argv(one)) for one in [psutil.Process(self.pid), *self.children()])
 
     def assert_nothing_left(self, seconds: float = 10) -> None:
-        wait_for(lambda: not self.inhabitants(), seconds, lambda: f"still there: {self.inhabitants()}")
+        wait_until(lambda: not self.inhabitants(), seconds, lambda: f"still there: {self.inhabitants()}")
 
     def _of(self, user: str) -> list[psutil.Process]:
         return [one for one in self.children() if _lives_in(one, self.users / user)]
@@ -167,13 +167,6 @@ class Services:
             service.end()
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, complaint()
-        time.sleep(0.02)  # As above.
 
 
 def free_port() -> int:

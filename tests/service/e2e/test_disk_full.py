@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.service.e2e.client import Client, assert_dense, bash, script
-from tests.service.e2e.service_process import Services, wait_for
+from tests.service.e2e.service_process import Services
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.tier("cli", "linux", "tmpfs")
 
@@ -19,7 +20,7 @@ def small_disk(services: Services) -> Iterator[Path]:
     yield folder
     services.end()
     # The kernel lets go of a process's files a moment after the process is gone.
-    wait_for(lambda: subprocess.call(["umount", folder], timeout=10) == 0, 10, lambda: f"{folder} is busy")
+    wait_until(lambda: subprocess.call(["umount", folder], timeout=10) == 0, 10, lambda: f"{folder} is busy")
 
 
 def fill(path: Path) -> None:
@@ -62,7 +63,7 @@ async def test_a_disk_that_fills_up_during_a_turn(services: Services, small_disk
         await client.say(session, "my name is Robin")
         flood = script(bash(f"cat /dev/zero > {ballast}"), {"text": "x" * 40_000})
         answer = await client.chat(session, flood)
-        assert answer.status_code == 503
+        assert answer.status_code == 507
         assert "no space" in answer.json()["detail"]
         assert (await client.http.get("/health")).status_code == 200
         ballast.unlink()
@@ -70,6 +71,6 @@ async def test_a_disk_that_fills_up_during_a_turn(services: Services, small_disk
         log = await client.events(session)
         assert_dense(log)
         (error,) = (event["error"] for event in log if event["type"] == "session.error")
-        assert error["type"] == "storage_failed_error"
+        assert error["type"] == "storage_full_error"
         kinds = [event["type"] for event in log]
         assert kinds.count("session.status_running") == kinds.count("session.status_idle") == 3

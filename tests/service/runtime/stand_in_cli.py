@@ -21,7 +21,7 @@ def main() -> None:
     for line in sys.stdin:
         answer(json.loads(line), how)
     if how == "stays":
-        time.sleep(600)
+        time.sleep(600)  # A CLI that does not end when its input does: longer than the grace it is given.
 
 
 def answer(message: dict, how: str) -> None:

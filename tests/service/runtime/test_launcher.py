@@ -5,92 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.service.runtime.launched import Launched, alive, breeder, has_text
+from tests.waiting import wait_until
 
 from claude_agent_http.runtime import launcher
 
 pytestmark = pytest.mark.tier("linux")
-
-# Starts children in every way that is known to lose them, each writing its pid, then goes on as told.
-_BREEDER = """#!/bin/sh
-cd "$(dirname "$0")"
-cat > stubborn <<'END'
-trap '' TERM HUP INT
-echo $$ > stubborn.pid
-while :; do sleep 1; done
-END
-setsid sh -c 'echo $$ > setsid.pid; exec sleep 600' &
-(sh -c 'echo $$ > double.pid; exec sleep 600' &)
-nohup sh -c 'echo $$ > nohup.pid; exec sleep 600' >/dev/null 2>&1 &
-setsid sh -c '(setsid sh stubborn &)' &
-for name in setsid double nohup stubborn; do
-    while [ ! -s $name.pid ]; do sleep 0.01; done
-done
-echo $$ > cli.pid
-{then}
-"""
-
-
-class Launched:
-    """A launcher started as the SDK does it, with a stand-in for the CLI."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.heartbeat = -1
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(
-        self, script: str, *arguments: str, env: dict[str, str] | None = None, **changes: object
-    ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", launcher.__file__, *arguments],
-            env=os.environ | {"CLAUDE_AGENT_LAUNCH": str(self.parameters(script, env, **changes))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def parameters(self, script: str, env: dict[str, str] | None = None, **changes: object) -> Path:
-        cli = self.folder / "cli"
-        cli.write_text(script)
-        cli.chmod(0o755)
-        fifo = self.folder / "heartbeat"
-        os.mkfifo(fifo)
-        self.heartbeat = os.open(fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        path = self.folder / "parameters"
-        given = {
-            "cli": cli,
-            "heartbeat": fifo,
-            "service_pid": os.getpid(),
-            "pid_file": self.folder / "launcher.pid",
-        }
-        pairs = [f"{name}={value}" for name, value in {"PATH": os.environ["PATH"], **(env or {})}.items()]
-        path.write_text("".join(f"{text}\0" for text in [*(given | changes).values(), *pairs]))
-        return path
-
-    def end(self) -> tuple[int, str, str]:
-        """Exit code, output and errors; everything must be over within 10 s."""
-        assert self.process is not None
-        output, errors = self.process.communicate(timeout=10)
-        return self.process.returncode, output.decode(), errors.decode()
-
-    def tree(self) -> dict[str, int]:
-        wait_until(lambda: _has_text(self.folder / "cli.pid"))
-        return {
-            path.stem: int(path.read_text()) for path in self.folder.glob("*.pid") if path.stem != "launcher"
-        }
-
-    def clean(self) -> None:
-        with suppress(OSError):
-            os.close(self.heartbeat)
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.kill()
-            self.process.communicate(timeout=10)
 
 
 @pytest.fixture
@@ -100,74 +24,53 @@ def launched(folder: Path) -> Iterator[Launched]:
     started.clean()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "the condition did not come true in time"
-        time.sleep(0.005)  # Between two looks at other processes, which set no event here.
-
-
-def _has_text(path: Path) -> bool:
-    return path.exists() and path.read_text().strip() != ""
-
-
-def _alive(pids: dict[str, int]) -> set[str]:
-    return {name for name, pid in pids.items() if _is_alive(pid)}
-
-
-def _is_alive(pid: int) -> bool:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 @pytest.mark.parametrize(
     ("then", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)]
 )
 def test_the_exit_code_is_the_clis_and_nothing_of_its_tree_is_left(
     launched: Launched, then: str, code: int
 ) -> None:
-    launched.start(_BREEDER.replace("{then}", then))
+    launched.start(breeder(then))
     tree = launched.tree()
     assert len(tree) == 5
     assert launched.end()[0] == code
-    assert _alive(tree) == set()
+    assert alive(tree) == set()
 
 
 def test_a_sigterm_ends_a_cli_that_handles_it_at_once_with_its_tree(launched: Launched) -> None:
-    launched.start(_BREEDER.replace("{then}", "trap 'exit 5' TERM; while :; do sleep 0.01; done"))
+    launched.start(breeder("trap 'exit 5' TERM; while :; do sleep 0.01; done"))
     tree = launched.tree()
     assert launched.process is not None
     launched.process.send_signal(signal.SIGTERM)
     assert launched.end()[0] == 5
-    assert _alive(tree) == set()
+    assert alive(tree) == set()
 
 
 def test_a_cli_that_ignores_sigterm_is_killed_after_three_seconds(launched: Launched) -> None:
-    launched.start(_BREEDER.replace("{then}", "trap '' TERM INT; while :; do sleep 0.01; done"))
+    launched.start(breeder("trap '' TERM INT; while :; do sleep 0.01; done"))
     tree = launched.tree()
     assert launched.process is not None
     began = time.monotonic()
     launched.process.send_signal(signal.SIGTERM)
     assert launched.end()[0] == 137
     assert 2.9 < time.monotonic() - began < 5
-    assert _alive(tree) == set()
+    assert alive(tree) == set()
 
 
 def test_a_closed_heartbeat_ends_the_tree_at_once(launched: Launched) -> None:
-    launched.start(_BREEDER.replace("{then}", "trap '' TERM; while :; do sleep 0.01; done"))
+    launched.start(breeder("trap '' TERM; while :; do sleep 0.01; done"))
     tree = launched.tree()
     began = time.monotonic()
     os.close(launched.heartbeat)
     assert launched.end()[0] == 137
     assert time.monotonic() - began < 2
-    assert _alive(tree) == set()
+    assert alive(tree) == set()
 
 
 def test_what_is_written_to_the_heartbeat_changes_nothing(launched: Launched) -> None:
     launched.start("#!/bin/sh\nread line; exit 3\n")
     os.write(launched.heartbeat, b"beat" * 100)
-    wait_until(lambda: _has_text(launched.folder / "launcher.pid"))
+    wait_until(lambda: has_text(launched.folder / "launcher.pid"))
     assert launched.process is not None
     assert launched.process.stdin is not None
     launched.process.stdin.write(b"go\n")
@@ -187,13 +90,13 @@ def test_a_service_that_is_killed_takes_the_tree_with_it(launched: Launched) -> 
         "os.environ['CLAUDE_AGENT_LAUNCH'] = path\n"
         "subprocess.Popen([sys.executable, '-I', '-S', launcher]).wait()\n"
     )
-    parameters = launched.parameters(_BREEDER.replace("{then}", "trap '' TERM; while :; do sleep 0.01; done"))
+    parameters = launched.parameters(breeder("trap '' TERM; while :; do sleep 0.01; done"))
     launched.process = subprocess.Popen([sys.executable, str(service), str(parameters), launcher.__file__])
     tree = launched.tree()
     tree["launcher"] = int((launched.folder / "launcher.pid").read_text())
     os.close(launched.heartbeat)
     launched.process.kill()
-    wait_until(lambda: _alive(tree) == set())
+    wait_until(lambda: alive(tree) == set())
 
 
 def test_a_launcher_that_is_killed_takes_the_cli_with_it(launched: Launched) -> None:
@@ -201,7 +104,17 @@ def test_a_launcher_that_is_killed_takes_the_cli_with_it(launched: Launched) -> 
     tree = launched.tree()
     assert launched.process is not None
     launched.process.kill()
-    wait_until(lambda: _alive(tree) == set())
+    wait_until(lambda: alive(tree) == set())
+
+
+def test_it_stays_in_the_services_session_but_out_of_its_terminals_reach(launched: Launched) -> None:
+    launched.start("#!/bin/sh\necho $$ > $(dirname $0)/cli.pid\nexec sleep 600\n")
+    cli = launched.tree()["cli"]
+    assert launched.process is not None
+    pid = launched.process.pid
+    assert os.getsid(pid) == os.getsid(0)
+    assert os.getpgid(pid) == pid
+    assert (os.getsid(cli), os.getpgid(cli)) == (cli, cli)
 
 
 def test_it_does_not_start_a_cli_for_a_service_that_is_already_gone(launched: Launched) -> None:
