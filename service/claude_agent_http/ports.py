@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from claude_agent_http.domain.event import Delta, Event, EventType, NewEvent
+from claude_agent_http.domain.event import Delta, Event, EventType, NewEvent, Withdrawn
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.turn import TurnEnd
 
@@ -144,7 +144,7 @@ class Store(Protocol):
         ...
 
 
-RuntimeItem = NewEvent | Delta | TurnEnd
+RuntimeItem = NewEvent | Delta | Withdrawn | TurnEnd
 ToolGate = Callable[[str, str, dict[str, Any]], Awaitable[bool]]
 """(tool_use_id, tool name, input) -> may the tool run; returns after `agent.tool_started` is stored."""
 
@@ -154,6 +154,7 @@ class AgentRuntime(Protocol):
 
     def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         """Run one turn: events and deltas as they come, then exactly one TurnEnd, and nothing after it.
+        What was begun in deltas comes whole under its id, or is Withdrawn before its text is said anew.
 
         Raises RuntimeDiedError when the process ends or its output makes no sense; the runtime is then dead.
         """

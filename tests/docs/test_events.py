@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 from tests.docs.markdown import DOCS, Block, blocks
 
-from claude_agent_http.api.event_view import delta_json, event_json, start_json
+from claude_agent_http.api.event_view import (
+    deleted_json,
+    delta_json,
+    event_json,
+    start_json,
+    withdrawn_json,
+)
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.event import Delta, Event, EventType, NewEvent
+from claude_agent_http.domain.event import Delta, Event, EventType, NewEvent, SessionDeleted, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnError, Usage
 
 PAGE = DOCS / "events.md"
@@ -49,7 +55,12 @@ def as_sent(new: NewEvent) -> dict[str, Any]:
 
 SENT = {event["type"]: event for event in map(as_sent, BUILT)}
 ENVELOPE = set(as_sent(vocabulary.status_running(ONE, TURN))) - {"type"}
-DELTAS = {"event_start": start_json(DELTA), "event_delta": delta_json(DELTA)}
+UNSTORED = {
+    "event_start": start_json(DELTA),
+    "event_delta": delta_json(DELTA),
+    "event_withdrawn": withdrawn_json(Withdrawn("s", ONE)),
+    "session.deleted": deleted_json(SessionDeleted("s", ONE, datetime.now(UTC))),
+}
 
 
 def test_every_type_has_a_heading_of_its_own():
@@ -59,11 +70,11 @@ def test_every_type_has_a_heading_of_its_own():
 
 def test_every_type_that_is_sent_has_an_example():
     shown = {json.loads(block.text)["type"] for block in EXAMPLES}
-    assert shown == SENT.keys() | DELTAS.keys()
+    assert shown == SENT.keys() | UNSTORED.keys()
 
 
 def test_a_type_without_an_example_is_reserved():
-    unsent = {kind.value for kind in EventType} - SENT.keys()
+    unsent = {kind.value for kind in EventType} - SENT.keys() - UNSTORED.keys()
     section = re.search(r"^### ([^\n]+)\n\nReserved:", TEXT, re.M)
     assert section is not None
     assert set(re.findall(r"`([\w.]+)`", section[1])) == unsent
@@ -72,7 +83,7 @@ def test_a_type_without_an_example_is_reserved():
 @pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: f"{block.line}")
 def test_an_example_has_the_fields_that_are_sent(block: Block):
     example = json.loads(block.text)
-    sent = dict(DELTAS.get(example["type"]) or SENT[example["type"]])
+    sent = dict(UNSTORED.get(example["type"]) or SENT[example["type"]])
     if "seq" not in example:
         sent = {key: value for key, value in sent.items() if key not in ENVELOPE}
     assert set(paths(example)) == set(paths(sent))

@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from claude_agent_http.api.chat_stream import chunks
 from claude_agent_http.api.json_text import ExactJSONResponse, to_json
-from claude_agent_http.api.models import ChatChunk, ChatRequest, ChatResponse
+from claude_agent_http.api.models import ChatRequest, ChatResponse
 from claude_agent_http.api.openapi import documented, event_stream
 from claude_agent_http.api.outcome import answered, stop_reason
 from claude_agent_http.api.parts import CurrentEngine, json_only, known_form
@@ -27,7 +27,10 @@ _STOP_REASON = {
         }
     }
 }
-_EXAMPLE = 'data: {"type":"text_delta","text":"Hel"}\n\ndata: {"type":"done"}\n\n'
+_EXAMPLE = (
+    'data: {"type":"text_delta","text":"Hel","tool_name":null,"tool_input":null,"error":null}\n\n'
+    'data: {"type":"done","text":null,"tool_name":null,"tool_input":null,"error":null}\n\n'
+)
 
 
 @router.post(
@@ -56,7 +59,11 @@ async def chat(body: ChatRequest, engine: CurrentEngine, response: Response) -> 
 )
 async def stream(body: ChatRequest, engine: CurrentEngine) -> EventSourceResponse:
     """Tokens as they come, then `done` or `error`. Who goes away does not end the turn: its events are in
-    the log, and `/interrupt` ends it."""
+    the log, and `/interrupt` ends it.
+
+    When the model's stream breaks and is asked for again, only what goes beyond the text that was sent is
+    sent; where the model says something else now, it is sent whole, behind an empty line.
+    """
     turn = await _send(body, engine)
     return EventSourceResponse(_lines(engine, turn, body.timeout), **KEEP_ALIVE)
 
@@ -68,8 +75,4 @@ async def _send(body: ChatRequest, engine: Engine) -> Turn:
 async def _lines(engine: Engine, turn: Turn, seconds: float) -> AsyncIterator[ServerSentEvent]:
     async with aclosing(chunks(engine, turn, seconds)) as parts:
         async for chunk in parts:
-            yield ServerSentEvent(_compact(chunk), sep=LINE_END)
-
-
-def _compact(chunk: ChatChunk) -> str:
-    return to_json({name: value for name, value in chunk if value is not None})
+            yield ServerSentEvent(to_json(dict(chunk)), sep=LINE_END)

@@ -1,25 +1,25 @@
 """One turn of the event log, projected to the chunks of `/chat/stream`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from claude_agent_http.api.chat_projection import ChatProjection
 from claude_agent_http.api.models import ChatChunk
 from claude_agent_http.api.outcome import failure
 from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
-from claude_agent_http.domain.event import TOOL_USES, Delta, Event, EventType
-from claude_agent_http.domain.vocabulary import text_of, tool_name
+from claude_agent_http.domain.event import Event, EventType, Followed
 from claude_agent_http.engine import Engine, Turn
 
 __all__ = ["chunks"]
 
 _SETTLE_SECONDS = 10.0
-_Items = AsyncGenerator[Event | Delta, None]
+_Items = AsyncGenerator[Followed, None]
 
 
 async def chunks(engine: Engine, turn: Turn, seconds: float) -> AsyncGenerator[ChatChunk, None]:
     """The turn's text and tool uses as they come, then one `done` or `error`. `seconds` is its timeout."""
-    projection = _Projection()
+    projection = ChatProjection()
     try:
         async with aclosing(_until_idle(engine, turn)) as items:
             async for item in items:
@@ -28,29 +28,6 @@ async def chunks(engine: Engine, turn: Turn, seconds: float) -> AsyncGenerator[C
         yield await _last(turn, seconds)
     except ClaudeAgentError as error:
         yield ChatChunk(type="error", error=str(error))
-
-
-class _Projection:
-    """Knows how much of each message has gone out as deltas, so that the whole message adds only the rest."""
-
-    def __init__(self) -> None:
-        self._sent: dict[str, int] = {}
-
-    def chunks(self, item: Event | Delta) -> Iterator[ChatChunk]:
-        match item:
-            case Delta(event_type=EventType.AGENT_MESSAGE):
-                self._sent[item.event_id] = item.offset + len(item.text)
-                yield ChatChunk(type="text_delta", text=item.text)
-            case Event(data={"parent_tool_use_id": _}):
-                return
-            case Event(type=EventType.AGENT_MESSAGE):
-                rest = text_of(item.data)[self._sent.pop(item.id, 0) :]
-                if rest:
-                    yield ChatChunk(type="text_delta", text=rest)
-            case Event() if item.type in TOOL_USES:
-                yield ChatChunk(
-                    type="tool_use", tool_name=tool_name(item.data), tool_input=item.data["input"]
-                )
 
 
 async def _until_idle(engine: Engine, turn: Turn) -> _Items:
@@ -66,7 +43,7 @@ async def _until_idle(engine: Engine, turn: Turn) -> _Items:
                 return
 
 
-async def _next(engine: Engine, turn: Turn, items: _Items) -> Event | Delta | None:
+async def _next(engine: Engine, turn: Turn, items: _Items) -> Followed | None:
     waiting = asyncio.ensure_future(anext(items, None))
     try:
         if not turn.ended.done():

@@ -3,12 +3,21 @@
 import base64
 import binascii
 import re
+from datetime import datetime
 from typing import Any
 
 from claude_agent_http.domain.errors import InvalidInputError
-from claude_agent_http.domain.event import Delta, Event, EventType
+from claude_agent_http.domain.event import Delta, Event, EventType, SessionDeleted, Withdrawn
 
-__all__ = ["delta_json", "event_json", "from_cursor", "start_json", "to_cursor"]
+__all__ = [
+    "deleted_json",
+    "delta_json",
+    "event_json",
+    "from_cursor",
+    "start_json",
+    "to_cursor",
+    "withdrawn_json",
+]
 
 _CURSOR = re.compile(r"seq:(\d{1,16})")
 
@@ -21,7 +30,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "type": event.type.value,
         "session_id": event.session_id,
         "turn_id": event.turn_id,
-        "processed_at": event.processed_at.isoformat().replace("+00:00", "Z"),
+        "processed_at": _time(event.processed_at),
     }
     return envelope | event.data | envelope
 
@@ -39,6 +48,22 @@ def delta_json(delta: Delta) -> dict[str, Any] | None:
     return {"type": "event_delta", "event_id": delta.event_id, "offset": delta.offset, "delta": piece}
 
 
+def withdrawn_json(withdrawn: Withdrawn) -> dict[str, Any]:
+    """Says that an event which was being written will not come."""
+    return {"type": "event_withdrawn", "event_id": withdrawn.event_id}
+
+
+def deleted_json(deleted: SessionDeleted) -> dict[str, Any]:
+    """The last message of a session's streams. It has no seq: no log holds it."""
+    return {
+        "id": deleted.event_id,
+        "type": EventType.SESSION_DELETED.value,
+        "session_id": deleted.session_id,
+        "turn_id": None,
+        "processed_at": _time(deleted.processed_at),
+    }
+
+
 def to_cursor(seq: int) -> str:
     return base64.urlsafe_b64encode(f"seq:{seq}".encode()).decode().rstrip("=")
 
@@ -53,3 +78,7 @@ def from_cursor(cursor: str) -> int:
     if found is None:
         raise InvalidInputError("page", "is no cursor of ours; take it from `next_page`")
     return int(found[1])
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

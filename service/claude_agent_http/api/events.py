@@ -1,20 +1,28 @@
 """The session's event log, by pages and as a stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from claude_agent_http.api.event_view import delta_json, event_json, from_cursor, start_json, to_cursor
+from claude_agent_http.api.event_view import (
+    deleted_json,
+    delta_json,
+    event_json,
+    from_cursor,
+    start_json,
+    to_cursor,
+    withdrawn_json,
+)
 from claude_agent_http.api.fields import EventTypeName, Position, Seq
 from claude_agent_http.api.json_text import ExactJSONResponse, to_json
 from claude_agent_http.api.models import EventPage
 from claude_agent_http.api.openapi import documented, event_stream
 from claude_agent_http.api.parts import CurrentEngine, SessionId
 from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
-from claude_agent_http.domain.event import Event
+from claude_agent_http.domain.event import Delta, Event, Followed, SessionDeleted, Withdrawn
 from claude_agent_http.engine import Engine
 
 router = APIRouter(prefix="/api/v1/sessions/{session_id}/events", tags=["events"])
@@ -64,7 +72,8 @@ async def stream(
     """Replays exactly what was missed, then goes on live, until the session is deleted or the service stops.
 
     Each event's `id:` is its seq. Deltas (`event_start`, `event_delta`) have none: they are not stored, and
-    the whole message that follows under the same event id replaces them.
+    the whole message that follows under the same event id replaces them; `event_withdrawn` takes them back.
+    A deleted session's stream ends with `session.deleted`, which has no `id:` either.
     """
     session = await engine.get(session_id)
     start = session.last_seq if after == "latest" else after
@@ -79,15 +88,27 @@ async def _messages(
     async with aclosing(engine.follow(session_id, after=after, deltas=deltas)) as items:
         started: set[str] = set()
         async for item in items:
-            if isinstance(item, Event):
-                started.discard(item.id)
-                yield _message(event_json(item), seq=str(item.seq))
-                continue
+            for message in _of(item, started):
+                yield message
+
+
+def _of(item: Followed, started: set[str]) -> Iterator[ServerSentEvent]:
+    """`started` are the ids of the events that this stream has begun and not concluded."""
+    match item:
+        case Event():
+            started.discard(item.id)
+            yield _message(event_json(item), seq=str(item.seq))
+        case Delta():
             if item.event_id not in started:
                 started.add(item.event_id)
                 yield _message(start_json(item))
             if (piece := delta_json(item)) is not None:
                 yield _message(piece)
+        case Withdrawn():
+            started.discard(item.event_id)
+            yield _message(withdrawn_json(item))
+        case SessionDeleted():
+            yield _message(deleted_json(item))
 
 
 def _message(data: dict[str, object], seq: str | None = None) -> ServerSentEvent:

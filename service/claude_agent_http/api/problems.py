@@ -65,7 +65,9 @@ _TURNS: dict[ErrorKind, _Rule] = {
     ErrorKind.RUNTIME_START_FAILED: _Rule(502, "runtime_start_failed"),
     ErrorKind.RUNTIME_UNRESPONSIVE: _Rule(502, "runtime_unresponsive"),
     ErrorKind.STORAGE_FAILED: _Rule(503, "storage_failed", 5),
+    ErrorKind.STORAGE_FULL: _Rule(507, "storage_full"),
     ErrorKind.SERVICE_RESTARTED: _Rule(503, "service_restarted", 5),
+    ErrorKind.INTERNAL: _Rule(500, "internal_error"),
     ErrorKind.INTERRUPTED: _Rule(409, "interrupted"),
 }
 

@@ -14,6 +14,9 @@ from claude_agent_http.engine import NewSession
 
 router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
 
+# More than any database holds. One query, because a page could not go on behind a session deleted meanwhile.
+_NO_LIMIT = 2**31 - 1
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -29,7 +32,7 @@ IdempotencyKey = Annotated[
     "",
     status_code=201,
     summary="Create a session",
-    responses=documented(409, 429, 507, body=True),
+    responses=documented(409, 507, body=True),
     dependencies=[Depends(json_only)],
 )
 async def create(
@@ -52,12 +55,13 @@ async def list_ids(
     request: Request,
     response: Response,
     user_id: Annotated[UserId | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    limit: Annotated[int | None, Query(ge=1, le=10_000, description="At most so many; else all.")] = None,
     after: Annotated[UUID | None, Query(description="Ids behind this one.")] = None,
 ) -> list[str]:
-    """Ids, newest first. When there may be more, a `Link` header with `rel="next"` leads to them."""
-    ids = await engine.list_ids(user_id, limit=limit, after=None if after is None else str(after))
-    if len(ids) == limit:
+    """Ids, newest first. When `limit` leaves some out, a `Link` header with `rel="next"` leads to them."""
+    behind = None if after is None else str(after)
+    ids = await engine.list_ids(user_id, limit=limit or _NO_LIMIT, after=behind)
+    if limit is not None and len(ids) == limit:
         response.headers["Link"] = _next_link(request, user_id, limit, ids[-1])
     return ids
 

@@ -72,3 +72,24 @@ class Delta:
     event_type: EventType
     offset: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A message that was being written and will not come: its deltas count no more. Never stored."""
+
+    session_id: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDeleted:
+    """The last that a follower hears of a deleted session; never stored, for the log is gone too."""
+
+    session_id: str
+    event_id: str
+    processed_at: datetime
+
+
+Followed = Event | Delta | Withdrawn | SessionDeleted
+"""What a follower of a session gets."""

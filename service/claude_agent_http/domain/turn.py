@@ -27,8 +27,10 @@ class ErrorKind(StrEnum):
     RUNTIME_START_FAILED = "runtime_start_failed_error"
     RUNTIME_UNRESPONSIVE = "runtime_unresponsive_error"
     STORAGE_FAILED = "storage_failed_error"
+    STORAGE_FULL = "storage_full_error"
     SERVICE_RESTARTED = "service_restarted_error"
     INTERRUPTED = "interrupted_error"
+    INTERNAL = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)

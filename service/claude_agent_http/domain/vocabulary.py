@@ -80,17 +80,15 @@ def agent_tool_use(
     parent: str | None = None,
 ) -> NewEvent:
     """An MCP tool's name is `mcp__<server>__<tool>` to the CLI; the event names server and tool apart."""
-    data: dict[str, Any] = {"tool_use_id": tool_use_id, "name": name, "input": tool_input}
-    server, tool = split_mcp_name(name)
-    if server is None:
-        return NewEvent(event_id, EventType.AGENT_TOOL_USE, _with_parent(data, parent), turn_id)
-    data |= {"name": tool, "mcp_server_name": server}
-    return NewEvent(event_id, EventType.AGENT_MCP_TOOL_USE, _with_parent(data, parent), turn_id)
+    named = _named(name)
+    kind = EventType.AGENT_MCP_TOOL_USE if "mcp_server_name" in named else EventType.AGENT_TOOL_USE
+    data = {"tool_use_id": tool_use_id, **named, "input": tool_input}
+    return NewEvent(event_id, kind, _with_parent(data, parent), turn_id)
 
 
 def agent_tool_started(event_id: str, turn_id: str, tool_use_id: str, name: str) -> NewEvent:
     return NewEvent(
-        event_id, EventType.AGENT_TOOL_STARTED, {"tool_use_id": tool_use_id, "name": name}, turn_id
+        event_id, EventType.AGENT_TOOL_STARTED, {"tool_use_id": tool_use_id, **_named(name)}, turn_id
     )
 
 
@@ -136,6 +134,12 @@ def tool_name(data: dict[str, Any]) -> str:
     """The name the CLI knows the tool by, from a tool use event's data."""
     server = data.get("mcp_server_name")
     return f"mcp__{server}__{data['name']}" if server else str(data["name"])
+
+
+def _named(name: str) -> dict[str, str]:
+    """How a tool's events name it."""
+    server, tool = split_mcp_name(name)
+    return {"name": tool} if server is None else {"name": tool, "mcp_server_name": server}
 
 
 def _with_parent(data: dict[str, Any], parent: str | None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,7 +13,7 @@ from claude_agent_http.domain.errors import (
     SessionNotFoundError,
     TurnTimeoutError,
 )
-from claude_agent_http.domain.event import Delta, Event, EventType
+from claude_agent_http.domain.event import Event, EventType, Followed, SessionDeleted
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.engine.follow import Follower
@@ -24,6 +23,7 @@ from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.live import LiveSessions, MemoryGauge
 from claude_agent_http.engine.recovery import end_cut_turns
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
+from claude_agent_http.engine.starts import Starts
 from claude_agent_http.engine.turn import TIMEOUT, Turn
 from claude_agent_http.engine.worker import WorkerParts
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Workspaces
@@ -40,6 +40,7 @@ class EngineStats:
     live: int
     runtimes: int
     turns: int
+    last_start_error: str | None = None
 
 
 class Engine:
@@ -61,8 +62,8 @@ class Engine:
         self._hub = Hub()
         self._journal = Journal(store.events, self._hub)
         self._creator = SessionCreator(store.sessions, workspaces, clock, ids)
-        slots, starts = asyncio.Semaphore(limits.max_live), asyncio.Semaphore(limits.max_starts_at_once)
-        parts = WorkerParts(self._journal, self._hub, runtimes, clock, ids, limits, slots, starts)
+        slots, self._starts = asyncio.Semaphore(limits.max_live), Starts(limits.max_starts_at_once)
+        parts = WorkerParts(self._journal, self._hub, runtimes, clock, ids, limits, slots, self._starts)
         self._live = LiveSessions(parts, memory)
         self._expiry: asyncio.Task[None] | None = None
 
@@ -87,7 +88,8 @@ class Engine:
         return self._live.draining
 
     def stats(self) -> EngineStats:
-        return EngineStats(self._live.live, self._live.runtimes, self._live.turns)
+        live = self._live
+        return EngineStats(live.live, live.runtimes, live.turns, self._starts.last_error)
 
     async def create(self, new: NewSession) -> Session:
         session = await self._creator.create(new)
@@ -114,11 +116,10 @@ class Engine:
     async def delete(self, session_id: str) -> None:
         """Stop the session and remove it with its events and transcripts; the user's files stay."""
         await self.get(session_id)
-        await self._live.stop(session_id)
-        await self._store.sessions.delete(session_id)
-        await self._live.stop(session_id)  # a message may have come in between
-        await self._runtimes.forget(session_id)
-        self._hub.end(session_id)
+        async with self._live.ended(session_id):
+            await self._store.sessions.delete(session_id)
+            await self._runtimes.forget(session_id)
+        self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
 
     async def send(self, session_id: str, text: str, seconds: float | None = None) -> Turn:
         """Store the message and begin its turn, which goes on whether or not anybody waits for it.
@@ -175,7 +176,7 @@ class Engine:
                 return events
             after = page[-1].seq
 
-    async def follow(self, session_id: str, *, after: int, deltas: bool) -> AsyncGenerator[Event | Delta]:
+    async def follow(self, session_id: str, *, after: int, deltas: bool) -> AsyncGenerator[Followed]:
         """Stored events behind `after`, then live ones, until the session or the process ends."""
         follower = Follower(self._store.events, self._hub, session_id, after=after, deltas=deltas)
         with self._hub.subscribe(session_id) as subscription:
@@ -190,8 +191,19 @@ class Engine:
     async def _expire(self) -> None:
         """Close sessions that nobody used for their time to live."""
         while True:
-            before = self._clock.now() - timedelta(seconds=self._limits.session_ttl_seconds)
-            with suppress(ClaudeAgentError):
-                for session_id in await self._store.sessions.close_unused(before):
-                    self._live.hibernate(session_id)
+            try:
+                await self._close_unused()
+            except ClaudeAgentError as error:
+                _log.warning("unused sessions not closed", reason=str(error))
+            except Exception:
+                _log.exception("unused sessions not closed")
             await asyncio.sleep(min(_EXPIRY_SECONDS, self._limits.session_ttl_seconds))
+
+    async def _close_unused(self) -> None:
+        now = self._clock.now()
+        before = now - timedelta(seconds=self._limits.session_ttl_seconds)
+        for session_id in await self._store.sessions.close_unused(before):
+            if self._live.turn_of(session_id) is None:
+                self._live.hibernate(session_id)
+            else:  # Its message came while it was being closed, and was accepted.
+                await self._store.sessions.set_status(session_id, SessionStatus.ACTIVE, now)

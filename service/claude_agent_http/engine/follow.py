@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from claude_agent_http.domain.event import Delta, Event
+from claude_agent_http.domain.event import Delta, Event, Followed, Withdrawn
 from claude_agent_http.engine.hub import Hub, Subscription
 from claude_agent_http.ports import EventLog
 
@@ -20,20 +20,23 @@ class Follower:
         self._deltas = deltas
         self._shown: dict[str, int] = {}
 
-    async def items(self, subscription: Subscription) -> AsyncIterator[Event | Delta]:
+    async def items(self, subscription: Subscription) -> AsyncIterator[Followed]:
         """Events after the cursor in order, each once, and deltas of unfinished messages if asked for.
 
-        Ends when the session is deleted or the process shuts down.
+        Ends when the process shuts down, after the last stored event, or with SessionDeleted.
         """
-        while True:
+        while not subscription.closed:
             async for event in self._missed():
                 yield event
             for delta in self._partials():
                 yield delta
             async for item in self._live(subscription):
                 yield item
-            if subscription.closed:
-                return
+        if subscription.deleted is not None:
+            yield subscription.deleted
+            return
+        async for event in self._missed():
+            yield event
 
     async def _missed(self) -> AsyncIterator[Event]:
         while page := await self._log.read(self._session_id, after=self._cursor, limit=_PAGE):
@@ -48,19 +51,23 @@ class Follower:
             return []
         return [new for delta in self._hub.partials(self._session_id) if (new := self._unseen(delta))]
 
-    async def _live(self, subscription: Subscription) -> AsyncIterator[Event | Delta]:
+    async def _live(self, subscription: Subscription) -> AsyncIterator[Event | Delta | Withdrawn]:
         """Until the queue was lost or skips a seq: then the log is read again."""
         while items := await subscription.take():
+            skipped = subscription.lagged
             for item in items:
-                if isinstance(item, Delta):
-                    if self._deltas and (new := self._unseen(item)):
+                match item:
+                    case Withdrawn(event_id=event_id):
+                        if self._shown.pop(event_id, None) is not None:
+                            yield item
+                    case Event(seq=seq):
+                        skipped = skipped or seq > self._cursor + 1
+                        if seq == self._cursor + 1:
+                            self._advance(item)
+                            yield item
+                    case Delta() if self._deltas and not skipped and (new := self._unseen(item)):
                         yield new
-                elif item.seq == self._cursor + 1:
-                    self._advance(item)
-                    yield item
-                elif item.seq > self._cursor:
-                    return
-            if subscription.lagged:
+            if skipped or subscription.lagged:  # It may have overflowed meanwhile.
                 subscription.lagged = False
                 return
 

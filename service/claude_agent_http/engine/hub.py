@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from claude_agent_http.domain.event import Delta, Event, EventType
+from claude_agent_http.domain.event import Delta, Event, EventType, SessionDeleted, Withdrawn
 
 _QUEUE_LIMIT = 1024
+_Live = Event | Delta | Withdrawn
 
 
 @dataclass(slots=True)
@@ -23,26 +24,32 @@ class _Partial:
 
 
 class Subscription:
-    """A follower's bounded queue. One that overflows is emptied and marked `lagged`: the log has it all."""
+    """A follower's bounded queue. One that overflows is emptied and marked `lagged`: the log has it all.
+
+    `deleted` is why it was closed, None when the process goes away.
+    """
 
     def __init__(self) -> None:
-        self._items: deque[Event | Delta] = deque()
+        self._items: deque[_Live] = deque()
         self._woken = asyncio.Event()
         self.lagged = False
         self.closed = False
+        self.deleted: SessionDeleted | None = None
 
-    def put(self, item: Event | Delta) -> None:
+    def put(self, item: _Live) -> None:
         if len(self._items) >= _QUEUE_LIMIT:
-            self._items.clear()
+            # No log tells what was withdrawn.
+            withdrawn = [one for one in self._items if isinstance(one, Withdrawn)]
+            self._items = deque(withdrawn[-_QUEUE_LIMIT // 2 :])
             self.lagged = True
         self._items.append(item)
         self._woken.set()
 
-    def close(self) -> None:
-        self.closed = True
+    def close(self, deleted: SessionDeleted | None = None) -> None:
+        self.closed, self.deleted = True, deleted
         self._woken.set()
 
-    async def take(self) -> list[Event | Delta]:
+    async def take(self) -> list[_Live]:
         """Everything that has come in since the last call; waits for something, empty only when closed."""
         while not self._items and not self.closed:
             self._woken.clear()
@@ -74,20 +81,19 @@ class Hub:
                 del self._subscriptions[session_id]
 
     def publish(self, session_id: str, events: Sequence[Event]) -> None:
-        partials = self._partials.get(session_id, {})
         for event in events:
-            partials.pop(event.id, None)
-            if event.type is EventType.STATUS_IDLE:
-                self._partials.pop(session_id, None)
-            for subscription in self._subscriptions.get(session_id, ()):
-                subscription.put(event)
+            self._conclude(session_id, event)
+            self._put(session_id, event)
 
     def publish_delta(self, delta: Delta) -> None:
         partial = self._partials[delta.session_id].setdefault(delta.event_id, _Partial(delta.event_type))
         partial.pieces.append(delta.text)
         partial.length += len(delta.text)
-        for subscription in self._subscriptions.get(delta.session_id, ()):
-            subscription.put(delta)
+        self._put(delta.session_id, delta)
+
+    def withdraw(self, withdrawn: Withdrawn) -> None:
+        self._partials.get(withdrawn.session_id, {}).pop(withdrawn.event_id, None)
+        self._put(withdrawn.session_id, withdrawn)
 
     def partials(self, session_id: str) -> list[Delta]:
         """The text so far of every message being written, each as one delta from offset 0."""
@@ -96,14 +102,30 @@ class Hub:
             for event_id, partial in self._partials.get(session_id, {}).items()
         ]
 
-    def end(self, session_id: str) -> None:
+    def end(self, deleted: SessionDeleted) -> None:
         """End the streams of a session that is gone."""
-        self._partials.pop(session_id, None)
-        for subscription in self._subscriptions.get(session_id, ()):
-            subscription.close()
+        self._close(deleted.session_id, deleted)
 
     def close(self) -> None:
         """End every stream: the process is going away."""
         self._closed = True
         for session_id in list(self._subscriptions):
-            self.end(session_id)
+            self._close(session_id)
+
+    def _conclude(self, session_id: str, event: Event) -> None:
+        """A whole event replaces its deltas; after an idle nothing more comes of what was begun."""
+        partials = self._partials.get(session_id, {})
+        partials.pop(event.id, None)
+        if event.type is EventType.STATUS_IDLE:
+            for event_id in list(partials):
+                self.withdraw(Withdrawn(session_id, event_id))
+            self._partials.pop(session_id, None)
+
+    def _put(self, session_id: str, item: _Live) -> None:
+        for subscription in self._subscriptions.get(session_id, ()):
+            subscription.put(item)
+
+    def _close(self, session_id: str, deleted: SessionDeleted | None = None) -> None:
+        self._partials.pop(session_id, None)
+        for subscription in self._subscriptions.get(session_id, ()):
+            subscription.close(deleted)

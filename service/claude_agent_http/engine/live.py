@@ -1,9 +1,13 @@
 """The live sessions of this process: who may become one, who makes room, and the workers' tasks."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 
-from claude_agent_http.domain.errors import BusyError, DrainingError
+import structlog
+
+from claude_agent_http.domain.errors import BusyError, DrainingError, SessionNotFoundError
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.worker import SessionWorker, WorkerParts
@@ -12,6 +16,9 @@ MemoryGauge = Callable[[], int]
 """MiB that the service and its agent processes use, as last measured."""
 
 _RETRY_SECONDS = 5
+_YOUNG_SECONDS = 5.0
+_LAST_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
 
 
 class LiveSessions:
@@ -21,6 +28,7 @@ class LiveSessions:
         self._memory = memory
         self._workers: dict[str, SessionWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: Counter[str] = Counter()
         self.draining = False
 
     @property
@@ -53,34 +61,38 @@ class LiveSessions:
 
     def warm(self, session: Session) -> None:
         """Start the session's runtime ahead of its first turn, when that takes nobody else's place."""
-        if self.draining or session.id in self._workers:
+        if self.draining or session.id in self._workers or self._ending[session.id]:
             return
         if self._has_room_to_warm(session.user_id):
             self._worker(session).warm()
 
     def _has_room_to_warm(self, user_id: str) -> bool:
         limits = self._limits
-        if self._memory() + limits.memory_mb_per_start > limits.memory_mb:
+        if not self._has_memory_for_one_more():
             return False
-        mine = self._of_user(user_id)
+        mine = self._staying_of(user_id)
         if len(mine) >= limits.max_live_per_user:
             return self._long_idle(mine)
-        return self.live < limits.max_live or self._long_idle(self._workers.values())
+        staying = self._staying()
+        return len(staying) < limits.max_live or self._long_idle(staying)
 
     def hibernate(self, session_id: str) -> None:
         """Stop the session's runtime as soon as no turn runs."""
         if worker := self._workers.get(session_id):
             worker.hibernate()
 
-    async def stop(self, session_id: str) -> None:
-        """Interrupt and stop one session's worker and wait until its processes are gone."""
-        worker = self._workers.get(session_id)
-        if worker is None:
-            return
-        if worker.turn is not None:
-            worker.turn.interrupt("session deleted")
-        worker.hibernate()
-        await asyncio.wait([self._tasks[session_id]], timeout=self._stop_limit)
+    @asynccontextmanager
+    async def ended(self, session_id: str) -> AsyncIterator[None]:
+        """The session stopped, its processes gone, and no way to make it live again while this lasts."""
+        self._ending[session_id] += 1
+        try:
+            if worker := self._workers.get(session_id):
+                worker.discard()
+                await self._join([self._tasks[session_id]], self._stop_limit)
+            yield
+        finally:
+            self._ending[session_id] -= 1
+            self._ending += Counter()  # drops the zeros
 
     async def drain(self, seconds: float) -> None:
         """Take no new turn, give the running ones `seconds`, interrupt the rest, stop every runtime."""
@@ -92,20 +104,23 @@ class LiveSessions:
             if worker.turn is not None:
                 worker.turn.interrupt("shutdown")
             worker.hibernate()
-        await self._join(self._stop_limit)
+        await self._join(list(self._tasks.values()), self._stop_limit)
 
     @property
     def _stop_limit(self) -> float:
         return self._limits.interrupt_grace_seconds + self._limits.stop_seconds
 
-    async def _join(self, seconds: float) -> None:
-        tasks = list(self._tasks.values())
+    async def _join(self, tasks: list[asyncio.Task[None]], seconds: float) -> None:
+        """Wait for workers to end by themselves; those that do not are cancelled shortly before the limit."""
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=seconds)
         for task in late:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if late:
+            _, stuck = await asyncio.wait(late, timeout=_LAST_SECONDS)
+            for task in stuck:
+                _log.error("a session's worker does not end", task=task.get_name())
 
     def _check(self, session: Session) -> None:
         if self.draining:
@@ -114,19 +129,18 @@ class LiveSessions:
             raise BusyError("the session is busy with a turn; wait for it or interrupt it", retry_after=1)
         if self.turns >= self._limits.max_turns_at_once:
             raise _limit_reached("turns at once", self._limits.max_turns_at_once)
-        if session.id in self._workers:
+        if self._ending[session.id]:
+            raise SessionNotFoundError(session.id)
+        if self._stays(session.id):
             return
-        busy = [worker for worker in self._of_user(session.user_id) if worker.turn is not None]
+        busy = [worker for worker in self._staying_of(session.user_id) if worker.turn is not None]
         if len(busy) >= self._limits.max_live_per_user:
             raise _limit_reached("busy sessions of one user", self._limits.max_live_per_user)
         if self.turns >= self._limits.max_live:
             raise _limit_reached("live sessions", self._limits.max_live)
 
     def _make_memory(self, session: Session) -> None:
-        if session.id in self._workers:
-            return
-        used = self._memory()
-        if used + self._limits.memory_mb_per_start <= self._limits.memory_mb:
+        if self._stays(session.id) or self._has_memory_for_one_more():
             return
         idle = _idlest(self._workers.values())
         if idle is None:
@@ -136,11 +150,21 @@ class LiveSessions:
             raise BusyError(text, retry_after=_RETRY_SECONDS)
         idle.hibernate()
 
+    def _has_memory_for_one_more(self) -> bool:
+        """Counts the runtimes that are too young to stand in the last measurement."""
+        now = self._parts.clock.monotonic()
+        young = sum(
+            worker.runtime_since is None or now - worker.runtime_since < _YOUNG_SECONDS
+            for worker in self._staying()
+        )
+        return self._memory() + (young + 1) * self._limits.memory_mb_per_start <= self._limits.memory_mb
+
     def _worker(self, session: Session) -> SessionWorker:
         """The session's worker, made if need be; the idlest others make room."""
+        if not self._stays(session.id):
+            self._make_room(session)
         worker = self._workers.get(session.id)
         if worker is None:
-            self._make_room(session)
             worker = self._workers[session.id] = SessionWorker(session, self._parts)
             self._tasks[session.id] = asyncio.create_task(self._own(worker), name=f"session {session.id}")
         return worker
@@ -153,16 +177,24 @@ class LiveSessions:
             del self._workers[worker.session.id], self._tasks[worker.session.id]
 
     def _make_room(self, session: Session) -> None:
-        mine = self._of_user(session.user_id)
+        mine, staying = self._staying_of(session.user_id), self._staying()
         mine_full = len(mine) >= self._limits.max_live_per_user
-        if not mine_full and self.live < self._limits.max_live:
+        if not mine_full and len(staying) < self._limits.max_live:
             return
-        idle = _idlest(mine if mine_full else self._workers.values())
+        idle = _idlest(mine if mine_full else staying)
         if idle is not None:
             idle.hibernate()
 
-    def _of_user(self, user_id: str) -> list[SessionWorker]:
-        return [worker for worker in self._workers.values() if worker.session.user_id == user_id]
+    def _stays(self, session_id: str) -> bool:
+        """Whether the session has a place of its own: that of one that hibernates is promised already."""
+        worker = self._workers.get(session_id)
+        return worker is not None and not worker.hibernating
+
+    def _staying(self) -> list[SessionWorker]:
+        return [worker for worker in self._workers.values() if not worker.hibernating]
+
+    def _staying_of(self, user_id: str) -> list[SessionWorker]:
+        return [worker for worker in self._staying() if worker.session.user_id == user_id]
 
     def _long_idle(self, workers: Iterable[SessionWorker]) -> bool:
         idle = _idlest(workers)

@@ -6,8 +6,8 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError
-from claude_agent_http.domain.event import Delta, NewEvent
+from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError, StorageFullError
+from claude_agent_http.domain.event import Delta, NewEvent, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, TurnEnd
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.turn import Turn
@@ -49,7 +49,8 @@ class TurnRun:
             end = TurnEnd.failed(ErrorKind.RUNTIME_DIED, str(error))
         except ClaudeAgentError as error:
             self.runtime_is_spent = True
-            end = TurnEnd.failed(ErrorKind.STORAGE_FAILED, str(error))
+            full = isinstance(error, StorageFullError)
+            end = TurnEnd.failed(ErrorKind.STORAGE_FULL if full else ErrorKind.STORAGE_FAILED, str(error))
         return self._with_interrupt(end)
 
     @property
@@ -64,6 +65,8 @@ class TurnRun:
                 match item:
                     case Delta():
                         self._hub.publish_delta(item)
+                    case Withdrawn():
+                        self._hub.withdraw(item)
                     case NewEvent():
                         await self._writer.put(item)
                     case TurnEnd():

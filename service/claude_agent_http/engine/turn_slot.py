@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.errors import ClaudeAgentError, DrainingError
+from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
 from claude_agent_http.engine.closing import closing_events
@@ -75,11 +75,11 @@ class TurnSlot:
         if turn := await self.take():
             await self.end(turn, TurnEnd.failed(kind, message))
 
-    async def abandon(self) -> None:
+    async def abandon(self, end: TurnEnd) -> None:
         """End whatever turn there is: nobody will run it any more."""
         turn = self._taken or await self.take()
         if turn is not None:
-            await self.end(turn, TurnEnd.failed(ErrorKind.SERVICE_RESTARTED, str(DrainingError())))
+            await self.end(turn, end)
 
     async def _open(self, turn: Turn) -> bool:
         """Store the turn's message; if that fails the turn has ended."""
@@ -88,7 +88,8 @@ class TurnSlot:
         try:
             await self.debt.settle(strict=True)
             stored = await self._journal.append(self._session.id, [message, running])
-        except ClaudeAgentError as error:
+        except Exception as unexpected:
+            error = _known(unexpected)
             self._release()
             turn.opened.set_exception(error)
             turn.opened.exception()  # retrieved: whoever sent it may be gone
@@ -121,3 +122,10 @@ class TurnSlot:
             log.info("turn ended")
         else:
             log.warning("turn failed", error=end.error.kind.value, reason=end.error.message)
+
+
+def _known(error: Exception) -> ClaudeAgentError:
+    if isinstance(error, ClaudeAgentError):
+        return error
+    _log.error("a message could not be stored", exc_info=error)
+    return StorageError("the message could not be stored; the service's log says why")

@@ -8,12 +8,13 @@ from typing import Any
 import structlog
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeStartError
+from claude_agent_http.domain.errors import ClaudeAgentError, DrainingError, RuntimeStartError
 from claude_agent_http.domain.session import Session
-from claude_agent_http.domain.turn import ErrorKind
+from claude_agent_http.domain.turn import ErrorKind, TurnEnd
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
+from claude_agent_http.engine.starts import Starts
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_run import TurnRun
 from claude_agent_http.engine.turn_slot import TurnSlot
@@ -35,7 +36,7 @@ class WorkerParts:
     ids: Ids
     limits: Limits
     slots: asyncio.Semaphore
-    starts: asyncio.Semaphore
+    starts: Starts
 
 
 class SessionWorker:
@@ -48,10 +49,12 @@ class SessionWorker:
         self._writing: tuple[Turn, TurnWriter] | None = None
         self._warm = False
         self._hibernate = False
+        self._discarded = False
         self._changed = asyncio.Event()
         self._log = _log.bind(session_id=session.id, user_id=session.user_id)
         self.last_used = parts.clock.monotonic()
         self.has_runtime = False
+        self.runtime_since: float | None = None
 
     @property
     def turn(self) -> Turn | None:
@@ -64,6 +67,7 @@ class SessionWorker:
 
     def begin(self, turn: Turn) -> None:
         """Give the idle worker a turn; `turn.opened` and `turn.ended` tell the rest."""
+        self._hibernate = False
         self._slot.begin(turn)
 
     def warm(self) -> None:
@@ -76,16 +80,27 @@ class SessionWorker:
         self._hibernate = True
         self._changed.set()
 
+    def discard(self) -> None:
+        """Stop as soon as may be: the session is about to be deleted, and what it owes the log with it."""
+        if self.turn is not None:
+            self.turn.interrupt("session deleted")
+        self._discarded = True
+        self.hibernate()
+
     async def run(self) -> None:
         """The worker's life; ends when the session hibernates. A turn it has is settled whatever happens."""
+        end = TurnEnd.failed(ErrorKind.SERVICE_RESTARTED, str(DrainingError()))
         try:
-            while self.turn is not None or self._warm or self._slot.debt:
+            while self.turn is not None or self._warm or (self._slot.debt and not self._discarded):
                 if self.turn is not None or self._warm:
                     await self._live()
                 else:
                     await self._pay_debt()
+        except Exception:
+            self._log.exception("the session's worker failed")
+            end = TurnEnd.failed(ErrorKind.INTERNAL, "the service failed unexpectedly; its log says why")
         finally:
-            await self._slot.abandon()
+            await self._slot.abandon(end)
 
     async def _live(self) -> None:
         """One life of a runtime: from its start to its end."""
@@ -96,12 +111,13 @@ class SessionWorker:
                 if runtime is not None:
                     await self._serve(runtime)
         except RuntimeStartError as error:
+            self._parts.starts.last_error = str(error)
             self._log.error("runtime did not start", reason=str(error))
             await self._slot.fail(ErrorKind.RUNTIME_START_FAILED, str(error))
 
     async def _start(self, stack: AsyncExitStack) -> AgentRuntime | None:
         """None when nobody wants the runtime any more by the time that it is this session's turn to start."""
-        async with self._parts.starts:
+        async with self._parts.starts.place(lambda: self.turn is not None):
             if self._hibernate and self.turn is None:
                 return None
             began = self._parts.clock.monotonic()
@@ -109,12 +125,13 @@ class SessionWorker:
         seconds = round(self._parts.clock.monotonic() - began, 3)
         self._log.info("runtime started", pid=runtime.pid, seconds=seconds)
         stack.callback(self._runtime_gone)
-        self.has_runtime = True
+        self._parts.starts.last_error = None
+        self.has_runtime, self.runtime_since = True, self._parts.clock.monotonic()
         return runtime
 
     def _runtime_gone(self) -> None:
         self._log.info("runtime stopped")
-        self.has_runtime = False
+        self.has_runtime, self.runtime_since = False, None
 
     async def _serve(self, runtime: AgentRuntime) -> None:
         """Run turns until the session was idle for its time or the runtime is spent."""

@@ -9,12 +9,13 @@ from typing import Any
 
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
-from claude_agent_http.domain.event import Delta, EventType
+from claude_agent_http.domain.event import Delta, EventType, Withdrawn
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import StopReason, TurnEnd, TurnError, Usage
 from claude_agent_http.ports import Ids, RuntimeItem, ToolGate
 
 __all__ = [
+    "Cut",
     "Die",
     "Fail",
     "FakeRuntime",
@@ -35,6 +36,14 @@ class Say:
     text: str
     thinking: bool = False
     whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The beginning of a message whose request then fails: it is withdrawn, once `when` is set if given."""
+
+    text: str
+    when: asyncio.Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +86,13 @@ class Fail:
     error: TurnError
 
 
-Step = Say | UseTool | Recall | Wait | Hang | Die | Fail
+Step = Say | Cut | UseTool | Recall | Wait | Hang | Die | Fail
 
 
 class FakeRuntimeFactory:
     """`play` gives the steps of a prompt's turn, by default it says the prompt back. `start_failures` are
-    raised by the next starts, one each. `opened`, `closed`, `forgotten` and `alive` say what happened."""
+    raised by the next starts, one each; a start waits for `before_start`, a stop for `before_close`.
+    `opened`, `closed`, `forgotten` and `alive` say what happened."""
 
     def __init__(
         self, ids: Ids, play: Callable[[str], Sequence[Step]] = lambda prompt: (Say(f"You said: {prompt}"),)
@@ -90,6 +100,7 @@ class FakeRuntimeFactory:
         self.play = play
         self.start_failures: list[str] = []
         self.before_start: asyncio.Event | None = None
+        self.before_close: asyncio.Event | None = None
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.forgotten: list[str] = []
@@ -109,8 +120,12 @@ class FakeRuntimeFactory:
         try:
             yield runtime
         finally:
-            self.alive.pop(session.id, None)
-            self.closed.append(session.id)
+            try:
+                if self.before_close is not None:
+                    await self.before_close.wait()
+            finally:
+                self.alive.pop(session.id, None)
+                self.closed.append(session.id)
 
     async def forget(self, session_id: str) -> None:
         self.forgotten.append(session_id)
@@ -176,6 +191,9 @@ class FakeRuntime:
                 said = step if isinstance(step, Say) else Say("\n".join(self._said))
                 async for item in self._request(turn_id, self._message(said, turn_id)):
                     yield item
+            case Cut():
+                async for item in self._cut(step, turn_id):
+                    yield item
             case UseTool():
                 async for item in self._use(step, turn_id):
                     yield item
@@ -194,13 +212,29 @@ class FakeRuntime:
     def _message(self, say: Say, turn_id: str) -> list[RuntimeItem]:
         kind = EventType.AGENT_THINKING if say.thinking else EventType.AGENT_MESSAGE
         build = vocabulary.agent_thinking if say.thinking else vocabulary.agent_message
-        event_id, offset, items = self._ids.event_id(), 0, list[RuntimeItem]()
-        for word in () if say.whole else say.text.split(" "):
-            text = word if offset == 0 else f" {word}"
-            if text:
-                items.append(Delta(self._session_id, event_id, kind, offset, text))
-            offset += len(text)
-        return [*items, build(event_id, turn_id, say.text)]
+        event_id = self._ids.event_id()
+        deltas = [] if say.whole else self._deltas(event_id, kind, say.text)
+        return [*deltas, build(event_id, turn_id, say.text)]
+
+    async def _cut(self, cut: Cut, turn_id: str) -> AsyncIterator[RuntimeItem]:
+        start = vocabulary.model_request_start(self._ids.event_id(), turn_id, "fake")
+        yield start
+        event_id = self._ids.event_id()
+        for delta in self._deltas(event_id, EventType.AGENT_MESSAGE, cut.text):
+            yield delta
+        if cut.when is not None:
+            await _first(cut.when, self._interrupted)
+        yield vocabulary.model_request_end(self._ids.event_id(), turn_id, start.id, Usage(), is_error=True)
+        yield Withdrawn(self._session_id, event_id)
+
+    def _deltas(self, event_id: str, kind: EventType, text: str) -> list[Delta]:
+        offset, deltas = 0, list[Delta]()
+        for word in text.split(" "):
+            piece = word if offset == 0 else f" {word}"
+            if piece:
+                deltas.append(Delta(self._session_id, event_id, kind, offset, piece))
+            offset += len(piece)
+        return deltas
 
     async def _use(self, step: UseTool, turn_id: str) -> AsyncIterator[RuntimeItem]:
         use = f"toolu_{self._ids.event_id()}"

@@ -21,7 +21,7 @@ from claude_agent_sdk import (
 )
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.event import Delta, EventType
+from claude_agent_http.domain.event import Delta, EventType, Withdrawn
 from claude_agent_http.domain.turn import Usage
 from claude_agent_http.ports import Ids, RuntimeItem
 from claude_agent_http.runtime.endings import api_error, turn_end
@@ -87,6 +87,8 @@ class TurnTranslator:
                 yield from self._results(blocks, parent)
             case SystemMessage(subtype="status", data={"status": "requesting"}):
                 yield from self._open_request(self._model)
+            case SystemMessage(subtype="api_retry") if self._request is None:
+                yield from self._withdraw()
             case SystemMessage(subtype="compact_boundary"):
                 yield vocabulary.context_compacted(self._ids.event_id(), self._prompt.turn_id)
             case ResultMessage():
@@ -95,8 +97,8 @@ class TurnTranslator:
     def _stream(self, event: dict[str, Any]) -> Iterator[RuntimeItem]:
         match event:
             case {"type": "message_start", "message": start}:
+                yield from self._withdraw()
                 self._message_id = start.get("id")
-                self._blocks = {}
                 yield from self._open_request(str(start.get("model") or self._model))
                 self._count(start.get("usage"))
             case {"type": "content_block_start", "index": index, "content_block": {"type": kind}} if (
@@ -120,6 +122,8 @@ class TurnTranslator:
         if message.error is not None and message.parent_tool_use_id is None:
             self._failure = message  # "API Error: ..." is not what the agent said; the result tells the rest.
             return
+        if message.parent_tool_use_id is None and message.message_id != self._message_id:
+            yield from self._withdraw()  # A cut stream may be asked for again without streaming.
         for block in message.content:
             yield from self._block(block, message)
 
@@ -195,6 +199,7 @@ class TurnTranslator:
         end = turn_end(message, api_error(message, self._failure), self._prompt.cost_before)
         if end.interrupted:
             yield from self._unfinished()
+        yield from self._withdraw()
         yield from self._close_request()
         yield end
 
@@ -208,6 +213,14 @@ class TurnTranslator:
             )
             if block.text:
                 yield build(block.event_id, self._prompt.turn_id, block.text)
+        self._blocks = {}
+
+    def _withdraw(self) -> Iterator[RuntimeItem]:
+        """What was streamed and never came whole, for its stream was cut, was not said. Called when that is
+        sure, not at the cut itself: a stream that is interrupted ends in the same way."""
+        for _, block in sorted(self._blocks.items()):
+            if block.text:
+                yield Withdrawn(self._prompt.session_id, block.event_id)
         self._blocks = {}
 
     def _is_ours(self, message: ResultMessage) -> bool:

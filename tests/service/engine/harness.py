@@ -10,7 +10,7 @@ from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.engine import Engine, NewSession, Turn
-from claude_agent_http.ports import EventLog, Store
+from claude_agent_http.ports import EventLog, SessionStore, Store
 from claude_agent_http.runtime.fake import FakeRuntimeFactory
 
 TYPES_OF_A_PLAIN_TURN = [
@@ -48,6 +48,16 @@ class OtherLog:
     def __init__(self, store: Store, log: EventLog) -> None:
         self.events = log
         self.sessions = store.sessions
+        self.transcripts = store.transcripts
+        self.open, self.ping, self.close = store.open, store.ping, store.close
+
+
+class OtherSessions:
+    """A store with other sessions in front of its own."""
+
+    def __init__(self, store: Store, sessions: SessionStore) -> None:
+        self.events = store.events
+        self.sessions = sessions
         self.transcripts = store.transcripts
         self.open, self.ping, self.close = store.open, store.ping, store.close
 

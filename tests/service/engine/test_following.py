@@ -6,14 +6,15 @@ import pytest
 from tests.service.engine.harness import TYPES_OF_A_PLAIN_TURN, Harness
 from tests.waiting import until
 
-from claude_agent_http.domain.event import Delta, Event, EventType
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.event import Delta, Event, EventType, Followed, SessionDeleted, Withdrawn
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.hub import Hub
-from claude_agent_http.runtime.fake import Hang, Say, Wait
+from claude_agent_http.runtime.fake import Cut, Hang, Say, Wait
 
 
 async def read(harness: Harness, session: Session, until_seq: int, *, after: int = 0, deltas: bool = False):
-    items: list[Event | Delta] = []
+    items: list[Followed] = []
     async with asyncio.timeout(10):
         async for item in harness.engine.follow(session.id, after=after, deltas=deltas):
             items.append(item)
@@ -123,3 +124,129 @@ async def test_following_a_session_that_is_gone_ends_at_once(harness: Harness) -
     session = await harness.session()
     await harness.engine.delete(session.id)
     assert await read(harness, session, 1) == []
+
+
+async def test_text_that_is_withdrawn_is_taken_back_and_shown_to_no_late_reader(harness: Harness) -> None:
+    gate = asyncio.Event()
+    harness.runtimes.play = lambda _: (Cut("half a"), Wait(gate), Say("half a word"))
+    session = await harness.session()
+    early = asyncio.create_task(read(harness, session, 9, deltas=True))
+    await until(lambda: bool(harness.engine._hub._subscriptions))
+    turn = await harness.turn(session, "go")
+
+    async def cut() -> bool:
+        return (await harness.types(session))[-1] == "span.model_request_end"
+
+    await until(cut)
+    late = asyncio.create_task(read(harness, session, 9, deltas=True))
+    gate.set()
+    await turn.ended
+
+    items = await early
+    begun = [item.event_id for item in items if isinstance(item, Delta)]
+    (withdrawn,) = (item for item in items if isinstance(item, Withdrawn))
+    message = next(item for item in items if isinstance(item, Event) and item.type == "agent.message")
+    assert withdrawn.event_id == begun[0] != begun[-1] == message.id
+    assert withdrawn.event_id not in {item.event_id for item in await late if isinstance(item, Delta)}
+
+
+async def test_the_last_that_a_follower_hears_of_a_deleted_session_is_its_deletion(harness: Harness) -> None:
+    session = await harness.session()
+    await harness.say(session, "hi")
+    reader = asyncio.create_task(read(harness, session, 100))
+    await until(lambda: bool(harness.engine._hub._subscriptions))
+    await harness.engine.delete(session.id)
+    *_, last = await reader
+    assert isinstance(last, SessionDeleted)
+    assert last.session_id == session.id
+
+
+async def test_a_reader_that_lags_at_the_shutdown_still_gets_the_end(harness: Harness) -> None:
+    session = await harness.session()
+    stream = harness.engine.follow(session.id, after=0, deltas=False)
+    await harness.say(session, "first")
+    seen = [await anext(stream)]
+    for n in range(300):
+        await harness.say(session, f"more {n}")
+    await harness.engine.stop(0)
+    seen += [item async for item in stream]
+    assert seen == await harness.engine.events(session.id, limit=5000)
+
+
+async def test_a_deleted_sessions_lagging_reader_ends_with_its_deletion(harness: Harness) -> None:
+    session = await harness.session()
+    stream = harness.engine.follow(session.id, after=0, deltas=False)
+    await harness.say(session, "first")
+    await anext(stream)
+    for n in range(300):
+        await harness.say(session, f"more {n}")
+    await harness.engine.delete(session.id)
+    async with asyncio.timeout(5):
+        *_, last = [item async for item in stream]
+    assert isinstance(last, SessionDeleted)
+
+
+async def test_deltas_wait_for_the_events_that_a_reader_missed(harness: Harness) -> None:
+    hub, session = harness.engine._hub, await harness.session()
+    harness.runtimes.play = lambda _: (Hang(),)
+    turn = await harness.turn(session, "go")
+    stream = harness.engine.follow(session.id, after=0, deltas=True)
+    hub.publish_delta(Delta(session.id, "sevt_a", EventType.AGENT_MESSAGE, 0, "a"))
+    seen = [await anext(stream) for _ in range(3)]
+    assert isinstance(seen[-1], Delta)
+    compacted = vocabulary.context_compacted("sevt_c", turn.id)
+    hub.publish(session.id, await harness.store.events.append(session.id, [compacted]))
+    for number in range(1024):
+        hub.publish_delta(Delta(session.id, f"sevt_{number}", EventType.AGENT_MESSAGE, 0, "x"))
+    following = await anext(stream)
+    assert isinstance(following, Event)
+    assert following.seq == 3
+    turn.interrupt("user")
+    await stream.aclose()
+
+
+async def test_what_was_begun_and_never_came_is_withdrawn_before_the_idle(harness: Harness) -> None:
+    """Such as the words of a process that died."""
+    hub, session = harness.engine._hub, await harness.session()
+    harness.runtimes.play = lambda _: (Hang(),)
+    turn = await harness.turn(session, "go")
+    stream = harness.engine.follow(session.id, after=2, deltas=True)
+    hub.publish_delta(Delta(session.id, "sevt_x", EventType.AGENT_MESSAGE, 0, "half"))
+    items = [await anext(stream)]
+    turn.interrupt("user")
+    async with asyncio.timeout(5):
+        while not (isinstance(items[-1], Event) and items[-1].type is EventType.STATUS_IDLE):
+            items.append(await anext(stream))
+    assert items[-2] == Withdrawn(session.id, "sevt_x")
+    assert hub.partials(session.id) == []
+    await stream.aclose()
+
+
+async def test_a_reader_that_falls_behind_still_hears_what_was_withdrawn(harness: Harness) -> None:
+    hub, session = harness.engine._hub, await harness.session()
+    stream = harness.engine.follow(session.id, after=0, deltas=True)
+    harness.runtimes.play = lambda _: (Hang(),)
+    turn = await harness.turn(session, "go")
+    begun = Delta(session.id, "sevt_x", EventType.AGENT_MESSAGE, 0, "half")
+    hub.publish_delta(begun)
+    items = [await anext(stream) for _ in range(3)]
+    assert items[-1] == begun
+    hub.withdraw(Withdrawn(session.id, "sevt_x"))
+    for offset in range(2000):
+        hub.publish_delta(Delta(session.id, "sevt_y", EventType.AGENT_MESSAGE, offset, "y"))
+    async with asyncio.timeout(5):
+        assert await anext(stream) == Withdrawn(session.id, "sevt_x")
+        rest = await anext(stream)
+    assert isinstance(rest, Delta)
+    assert (rest.event_id, rest.text) == ("sevt_y", "y" * 2000)
+    turn.interrupt("user")
+    await stream.aclose()
+
+
+async def test_a_reader_without_deltas_hears_nothing_of_what_was_withdrawn(harness: Harness) -> None:
+    harness.runtimes.play = lambda _: (Cut("half"), Say("whole"))
+    session = await harness.session()
+    reader = asyncio.create_task(read(harness, session, 9))
+    await until(lambda: bool(harness.engine._hub._subscriptions))
+    await harness.say(session, "go")
+    assert await reader == await harness.log(session)

@@ -232,7 +232,7 @@ async def test_a_disk_that_fills_up_in_a_turn_loses_nothing_that_was_said(make_h
         session = await harness.session()
         end = await harness.say(session, "fill")
         assert end.error is not None
-        assert end.error.kind is ErrorKind.STORAGE_FAILED
+        assert end.error.kind is ErrorKind.STORAGE_FULL
         disk.full = False
         await harness.say(session, "next")
         events = await harness.log(session)

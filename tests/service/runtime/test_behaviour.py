@@ -11,7 +11,7 @@ import pytest
 from tests.service.runtime.conftest import DemoModel, Gate, Runtimes, bash, make_session, run_turn, script
 
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
-from claude_agent_http.domain.event import Delta
+from claude_agent_http.domain.event import Delta, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnError
 from claude_agent_http.ports import AgentRuntime
 from claude_agent_http.runtime import fake
@@ -32,6 +32,7 @@ class Subject:
     use_tool: str
     use_forbidden_tool: str
     recall: str
+    cut_once: str
     hang: str
     die: str
     fail: str
@@ -56,6 +57,7 @@ def _cli_subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
         use_tool=script(bash(f"touch {ran}; echo out"), {"text": "finished"}),
         use_forbidden_tool=script(bash(f"touch {ran}; echo forbidden"), {"text": "finished"}),
         recall=script({"text": "{{history}}"}),
+        cut_once=script({"cut": 3, "times": 1, "delay_ms": 30, "text": "one two three four"}),
         hang=script({"tokens": 400, "delay_ms": 100}),
         die=script(bash("kill -9 $PPID")),
         fail=script({"status": 529}),
@@ -77,6 +79,7 @@ def _fake_subject(_request: pytest.FixtureRequest, folder: Path) -> Subject:
             fake.Say("finished"),
         ],
         "recall": [fake.Recall()],
+        "cut_once": [fake.Cut("one two"), fake.Say("one two three four")],
         "hang": [fake.Say("tok0 tok1"), fake.Hang()],
         "die": [fake.Die()],
         "fail": [fake.Fail(TurnError(ErrorKind.MODEL_OVERLOADED, "overloaded"))],
@@ -164,6 +167,19 @@ async def test_two_turns_share_memory_and_so_does_a_later_runtime(subject: Subje
         third = await run_turn(runtime, subject.recall, "sevt_3")
     assert (_count(second.text), _count(third.text)) == (1, 2)
     assert {event.turn_id for event in third.events} == {"sevt_3"}
+
+
+async def test_a_message_that_is_cut_is_withdrawn_before_it_is_said_again(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        turn = await run_turn(runtime, subject.cut_once)
+    (withdrawn,) = (item for item in turn.items if isinstance(item, Withdrawn))
+    (said,) = (event for event in turn.events if event.type == "agent.message")
+    pieces = [item.event_id for item in turn.items if isinstance(item, Delta | Withdrawn)]
+    again = pieces.index(said.id)
+    assert set(pieces[:again]) == {withdrawn.event_id}
+    assert set(pieces[again:]) == {said.id}
+    assert turn.text == "one two three four"
+    assert [end["is_error"] for end in turn.of("span.model_request_end")] == [True, False]
 
 
 async def test_an_interrupt_ends_the_turn_and_the_next_one_works(subject: Subject) -> None:

@@ -6,7 +6,7 @@ import pytest
 from claude_agent_sdk import AssistantMessage, Message, TextBlock
 from claude_agent_sdk._internal.message_parser import parse_message
 
-from claude_agent_http.domain.event import Delta, NewEvent
+from claude_agent_http.domain.event import Delta, NewEvent, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
 from claude_agent_http.ports import RuntimeItem
 from claude_agent_http.runtime.translate import Prompt, TurnTranslator
@@ -113,6 +113,58 @@ def test_an_abandoned_attempt_lends_its_id_to_nothing() -> None:
     )  # fmt: skip
     half, whole = (item for item in items if isinstance(item, Delta))
     assert events(items, "agent.message")[0].id == whole.event_id != half.event_id
+    (withdrawn,) = (item for item in items if isinstance(item, Withdrawn))
+    assert withdrawn.event_id == half.event_id
+    assert items.index(half) < items.index(withdrawn) < items.index(whole)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        [message({"type": "system", "subtype": "api_retry"})],
+        [assistant({"type": "text", "text": "whole"}, message_id="msg_2")],
+        [],
+    ],
+)
+def test_what_was_streamed_and_never_came_whole_is_withdrawn(after: list[Message]) -> None:
+    cut = (start("msg_1"), block(0), delta(0, "half"), stream({"type": "message_stop"}))
+    items = translate(*cut, *after, END)
+    (half,) = (item for item in items if isinstance(item, Delta))
+    assert [item.event_id for item in items if isinstance(item, Withdrawn)] == [half.event_id]
+
+
+def test_what_came_whole_is_not_withdrawn() -> None:
+    items = translate(
+        start(), block(0), delta(0, "whole"), assistant({"type": "text", "text": "whole"}),
+        start("msg_2"), block(0), delta(0, "next"),
+        assistant({"type": "text", "text": "next"}, message_id="msg_2"), END,
+    )  # fmt: skip
+    assert not [item for item in items if isinstance(item, Withdrawn)]
+
+
+def test_only_the_part_that_never_came_whole_is_withdrawn() -> None:
+    items = translate(
+        start(), block(0, "thinking"), delta(0, "hm", "thinking"),
+        assistant({"type": "thinking", "thinking": "hm", "signature": "s"}),
+        block(1), delta(1, "half"), block(2), start("msg_2"), END,
+    )  # fmt: skip
+    withdrawn = [item.event_id for item in items if isinstance(item, Withdrawn)]
+    assert withdrawn == [item.event_id for item in items if isinstance(item, Delta) and item.text == "half"]
+
+
+def test_an_interrupt_withdraws_nothing() -> None:
+    aborted = result(subtype="error_during_execution", is_error=True, terminal_reason="aborted_streaming")
+    items = translate(start(), block(0), delta(0, "half"), stream({"type": "message_stop"}), aborted)
+    assert not [item for item in items if isinstance(item, Withdrawn)]
+    assert len(events(items, "agent.message")) == 1
+
+
+def test_the_retry_of_another_request_withdraws_nothing() -> None:
+    """A background agent's, while the agent itself goes on writing."""
+    retry = message({"type": "system", "subtype": "api_retry"})
+    items = translate(start(), block(0), delta(0, "a"), retry, delta(0, "b"))
+    assert [item.text for item in items if isinstance(item, Delta)] == ["a", "b"]
+    assert not [item for item in items if isinstance(item, Withdrawn)]
 
 
 def test_a_message_without_deltas_is_given_all_the_same() -> None:

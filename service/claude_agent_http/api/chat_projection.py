@@ -1,0 +1,81 @@
+"""What followers see of a turn, as chunks for clients that can only put text behind text."""
+
+from collections.abc import Iterator
+from io import StringIO
+
+from claude_agent_http.api.models import ChatChunk
+from claude_agent_http.domain.event import TOOL_USES, Delta, Event, EventType, Followed, Withdrawn
+from claude_agent_http.domain.vocabulary import text_of, tool_name
+
+__all__ = ["ChatProjection"]
+
+_BREAK = "\n\n"
+
+
+class ChatProjection:
+    """Knows what has gone out of each message, so that the whole message adds only the rest.
+
+    Text that has gone out cannot be taken back. What comes after a withdrawn message is sent only as far as
+    it goes beyond it; where it says something else, it is sent whole, behind an empty line.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[str, StringIO] = {}
+        self._withdrawn = ""
+        self._repeated: dict[str, int] = {}
+
+    def chunks(self, item: Followed) -> Iterator[ChatChunk]:
+        match item:
+            case Delta(event_type=EventType.AGENT_MESSAGE, event_id=event_id, text=text):
+                yield from self._text(event_id, text)
+            case Withdrawn(event_id=event_id):
+                self._withdraw(event_id)
+            case Event(data={"parent_tool_use_id": _}):
+                return
+            case Event(type=EventType.AGENT_MESSAGE, id=event_id, data=data):
+                yield from self._text(event_id, text_of(data)[self._known(event_id) :], whole=True)
+                self._forget(event_id)
+            case Event() if item.type in TOOL_USES:
+                yield from self._broken_off()
+                yield ChatChunk(
+                    type="tool_use", tool_name=tool_name(item.data), tool_input=item.data["input"]
+                )
+
+    def _text(self, event_id: str, text: str, *, whole: bool = False) -> Iterator[ChatChunk]:
+        """`text` follows what is known of the message."""
+        if self._withdrawn and event_id not in self._sent:
+            text = self._withdrawn[: self._repeated.get(event_id, 0)] + text
+            if not whole and self._withdrawn.startswith(text):
+                self._repeated[event_id] = len(text)
+                return
+            shown, self._withdrawn = self._beyond_withdrawn(text), ""
+        else:
+            shown = text
+        self._sent.setdefault(event_id, StringIO()).write(text)
+        if shown:
+            yield ChatChunk(type="text_delta", text=shown)
+
+    def _beyond_withdrawn(self, text: str) -> str:
+        if text.startswith(self._withdrawn):
+            return text[len(self._withdrawn) :]
+        return _BREAK + text
+
+    def _known(self, event_id: str) -> int:
+        sent = self._sent.get(event_id)
+        return self._repeated.get(event_id, 0) if sent is None else sent.tell()
+
+    def _withdraw(self, event_id: str) -> None:
+        """A retry that only repeated what is shown leaves that as it is."""
+        sent = self._sent.get(event_id)
+        self._withdrawn += "" if sent is None else sent.getvalue()
+        self._forget(event_id)
+
+    def _forget(self, event_id: str) -> None:
+        self._sent.pop(event_id, None)
+        self._repeated.pop(event_id, None)
+
+    def _broken_off(self) -> Iterator[ChatChunk]:
+        """Nothing was said in place of the withdrawn text: what is said later does not continue it."""
+        if self._withdrawn:
+            self._withdrawn = ""
+            yield ChatChunk(type="text_delta", text=_BREAK)
