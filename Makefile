@@ -21,13 +21,19 @@ help: ## list the commands
 	sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/\1\t\2/p' Makefile | \
 	while IFS="$$(printf '\t')" read -r name what; do printf "  $$on%-8s$$off %s\n" "$$name" "$$what"; done
 
+# A checkout is run by hand, also in a development container: with the demo model, and on loopback only.
 .PHONY: run
 run: $(RUN_READY) ## start the service (without a model key: with the demo model)
-	@$(BIN)/claude-agent-http serve $(ARGS)
+	@CLAUDE_AGENT_CONTAINER=$${CLAUDE_AGENT_CONTAINER:-no} exec $(BIN)/claude-agent-http serve $(ARGS)
 
 .PHONY: test
 test: $(DEV_READY) ## run every test that this machine can run; ARGS go to pytest
 	@$(BIN)/python -m pytest --durations=15 $(ARGS)
+
+.PHONY: proof
+proof: $(DEV_READY) ## try far more than `make test` does, and write docs/proof.md; SEED=N repeats a run
+	@PROOF=1 $(BIN)/python -m pytest -v --durations=15 --require-all-tiers --proof-report=docs/proof.md \
+		--hypothesis-seed=$${SEED:-$$(date +%s)} $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_READY) ## check style, types and layers

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from tests.postgres import PostgresServer, start_postgres
 
-pytest_plugins = ["tests.tiers", "pytester"]
+pytest_plugins = ["tests.tiers", "tests.proof", "pytester"]
 
 
 @pytest.fixture(scope="session")

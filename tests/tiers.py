@@ -94,7 +94,7 @@ class Tiers:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("tiers")
-        for line in self._table():
+        for line in self.table():
             terminalreporter.write_line(line)
         for where, reason in self._other_skips:
             terminalreporter.write_line(f"skipped {where}: {reason}", yellow=True)
@@ -102,6 +102,16 @@ class Tiers:
             terminalreporter.write_line(
                 f"FAILED: every tier is required, but could not run: {', '.join(left_out)}", red=True
             )
+
+    def table(self) -> Iterator[str]:
+        """The lines of the table of tiers."""
+        width = max([len("tier"), *map(len, self._rows)])
+        yield f"{'tier':<{width}}  {'tests':>6} {'passed':>6} {'failed':>6} {'skipped':>7}  reason"
+        for name, row in sorted(self._rows.items()):
+            passed, failed, skipped = (row.outcomes[key] for key in ("passed", "failed", "skipped"))
+            total = passed + failed + skipped
+            line = f"{name:<{width}}  {total:>6} {passed:>6} {failed:>6} {skipped:>7}  {row.reason or ''}"
+            yield line.rstrip()
 
     def _names(self, item: pytest.Item) -> list[str]:
         named = {name for mark in item.iter_markers("tier") for name in mark.args}
@@ -121,15 +131,6 @@ class Tiers:
         return [
             name for name, row in self._rows.items() if row.outcomes["skipped"] and row.reason is not None
         ]
-
-    def _table(self) -> Iterator[str]:
-        width = max([len("tier"), *map(len, self._rows)])
-        yield f"{'tier':<{width}}  {'tests':>6} {'passed':>6} {'failed':>6} {'skipped':>7}  reason"
-        for name, row in sorted(self._rows.items()):
-            passed, failed, skipped = (row.outcomes[key] for key in ("passed", "failed", "skipped"))
-            total = passed + failed + skipped
-            line = f"{name:<{width}}  {total:>6} {passed:>6} {failed:>6} {skipped:>7}  {row.reason or ''}"
-            yield line.rstrip()
 
 
 def _skip_reason(report: pytest.CollectReport | pytest.TestReport) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ import uvloop
 from starlette.types import ASGIApp
 
 from claude_agent_http import __version__, logs
-from claude_agent_http.api import Health, ModelMode, ServiceInfo, create_api
-from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.api import HealthCheck, ModelMode, ServiceInfo, create_api
 from claude_agent_http.engine import Engine, Limits
 from claude_agent_http.ports import Store
 from claude_agent_http.runtime.cli import CliRuntimeFactory
 from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.server import DrainingServer
 from claude_agent_http.settings import Loaded, SessionSettings, Settings
@@ -35,7 +34,7 @@ def serve(loaded: Loaded) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    async with running(settings) as service:
+    async with Strays() as strays, running(settings, strays) as service:
         server = DrainingServer(service.api, settings.api.host, settings.api.port, service.drain)
         await server.run_until_signalled()
 
@@ -54,15 +53,15 @@ class Service:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Service]:
+async def running(settings: Settings, strays: Strays) -> AsyncIterator[Service]:
     """Everything but the listening socket. At exit the engine is stopped, then the store closed."""
     async with AsyncExitStack() as stack:
         memory = await stack.enter_async_context(MemorySampler())
         store = _store(settings)
         await store.open()
         stack.push_async_callback(store.close)
-        model_env = await _model_env(settings, stack)
-        engine = _engine(settings, store, model_env, memory)
+        runtimes = _runtimes(settings, store, await _model_env(settings, stack), strays)
+        engine = _engine(settings, store, runtimes, memory)
         await engine.start()
         service = Service(_api(settings, engine, store, memory), engine, store, settings.api.drain_seconds)
         stack.push_async_callback(engine.stop, 0)
@@ -107,9 +106,10 @@ async def _model_env(settings: Settings, stack: AsyncExitStack) -> dict[str, str
     return {name: value for name, value in given.items() if value}
 
 
-def _engine(settings: Settings, store: Store, model_env: dict[str, str], memory: MemorySampler) -> Engine:
+def _runtimes(
+    settings: Settings, store: Store, model_env: dict[str, str], strays: Strays
+) -> CliRuntimeFactory:
     base, defaults = settings.user.base_dir, settings.defaults
-    ids, clock = RandomIds(), SystemClock()
     config = RuntimeConfig(
         state_dir=base / _STATE_FOLDER,
         model=defaults.model,
@@ -125,16 +125,30 @@ def _engine(settings: Settings, store: Store, model_env: dict[str, str], memory:
         cli_path=defaults.cli_path,
         model_env=model_env,
     )
-    workspaces = FolderWorkspaces(base, auto_create=settings.user.auto_create_dir)
+    return CliRuntimeFactory(
+        config,
+        store.transcripts,
+        RandomIds(),
+        workspaces=_workspaces(settings),
+        strays=strays,
+        environ=os.environ,
+    )
+
+
+def _engine(settings: Settings, store: Store, runtimes: CliRuntimeFactory, memory: MemorySampler) -> Engine:
     return Engine(
         store=store,
-        runtimes=CliRuntimeFactory(config, store.transcripts, ids, workspaces=workspaces, environ=os.environ),
-        workspaces=workspaces,
-        clock=clock,
-        ids=ids,
+        runtimes=runtimes,
+        workspaces=_workspaces(settings),
+        clock=SystemClock(),
+        ids=RandomIds(),
         limits=_limits(settings),
         memory=memory,
     )
+
+
+def _workspaces(settings: Settings) -> FolderWorkspaces:
+    return FolderWorkspaces(settings.user.base_dir, auto_create=settings.user.auto_create_dir)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -152,33 +166,29 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _api(settings: Settings, engine: Engine, store: Store, memory: MemorySampler) -> ASGIApp:
-    started = time.monotonic()
-    mode: ModelMode = "demo" if settings.uses_demo_model else "configured"
-
-    async def health() -> Health:
-        healthy = await _reason_not_ready(store) is None
-        stats = engine.stats()
-        return Health(
-            status="healthy" if healthy else "unhealthy",
-            version=__version__,
-            active_sessions=await engine.active_sessions() if healthy else 0,
-            in_memory_clients=stats.runtimes,
-            memory_mb=memory(),
-            storage_type=settings.session.storage,
-            uptime_seconds=round(time.monotonic() - started, 1),
-            model=mode,
-        )
+    check = HealthCheck(
+        info=ServiceInfo(version=__version__, model_mode=_model_mode(settings)),
+        storage_type=settings.session.storage,
+        stats=engine.stats,
+        memory=memory,
+        ping=store.ping,
+        sessions=engine.active_sessions,
+    )
 
     async def ready() -> str | None:
-        return "draining" if engine.draining else await _reason_not_ready(store)
+        return "draining" if engine.draining else await check.reason_not_ready()
 
-    info = ServiceInfo(version=__version__, model_mode=mode)
-    return create_api(engine, info, health, ready, cors_origins=settings.api.cors_origins)
+    return create_api(
+        engine,
+        check.info,
+        check,
+        ready,
+        listens_on=settings.api.host,
+        cors_origins=settings.api.cors_origins,
+    )
 
 
-async def _reason_not_ready(store: Store) -> str | None:
-    try:
-        await store.ping()
-    except ClaudeAgentError as error:
-        return str(error)
-    return None
+def _model_mode(settings: Settings) -> ModelMode:
+    if settings.uses_demo_model:
+        return "demo"
+    return "configured" if settings.has_model_access else "none"

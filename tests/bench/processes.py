@@ -39,6 +39,7 @@ async def service(folder: Path, model_url: str, **settings: object) -> AsyncIter
         "CLAUDE_AGENT_MAX_CONCURRENT": "20",
         "CLAUDE_AGENT_MEMORY_LIMIT_MB": "1000000",
         "CLAUDE_AGENT_IDLE_SESSION_TIMEOUT": "3600",
+        "CLAUDE_AGENT_CONTAINER": "no",
     }
     model = {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "demo"}
     async with _running("serve", "/readyz", folder, {**limits, **model, **given}) as running:

@@ -6,7 +6,7 @@ import pytest
 from tests.docs.markdown import DOCS, blocks
 
 from claude_agent_http.settings import load_settings
-from claude_agent_http.settings.names import CONFIG_VARIABLE, fields, variables
+from claude_agent_http.settings.names import CONFIG_VARIABLE, CONTAINER_VARIABLE, fields, variables
 
 PAGE = DOCS / "configuration.md"
 ROW = re.compile(r"^\| `([a-z_.]+)` \| (.+?) \| (.+?) \| (.+) \|$", re.M)
@@ -28,8 +28,15 @@ def test_a_row_names_the_variables_and_the_default(key: str):
     assert default == shown(fields()[key].default)
 
 
-def test_the_variable_of_the_file_is_named():
-    assert f"| `{CONFIG_VARIABLE}` |" in PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("key", fields())
+def test_a_meaning_begins_as_everywhere_else(key: str):
+    meaning = next(found[3] for found in ROW.findall(PAGE.read_text(encoding="utf-8")) if found[0] == key)
+    assert meaning.replace("`", "").lower().startswith(str(fields()[key].description).lower())
+
+
+@pytest.mark.parametrize("name", [CONFIG_VARIABLE, CONTAINER_VARIABLE])
+def test_a_variable_without_a_key_is_named(name: str):
+    assert f"| `{name}` |" in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_example_of_servers_and_plugins_is_taken(tmp_path):

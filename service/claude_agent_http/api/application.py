@@ -10,6 +10,7 @@ from starlette.types import Lifespan
 
 from claude_agent_http.api import chat, events, health, sessions
 from claude_agent_http.api.body_limit import BodyLimit
+from claude_agent_http.api.host_check import HostCheck, loopback_hosts
 from claude_agent_http.api.info import Health, Parts, ReasonNotReady, ServiceInfo
 from claude_agent_http.api.openapi import DESCRIPTION, TAGS, with_problems
 from claude_agent_http.api.problems import handle_problems
@@ -26,10 +27,12 @@ def create_api(
     health_of: Callable[[], Awaitable[Health]],
     ready: ReasonNotReady,
     *,
+    listens_on: str | None = None,
     cors_origins: Sequence[str] = (),
     lifespan: Lifespan[FastAPI] | None = None,
 ) -> FastAPI:
-    """Every route over the engine. `ready` gives the reason why the service is not ready, or None."""
+    """Every route over the engine. `ready` gives the reason why the service is not ready, or None;
+    `listens_on` is the host or address of its socket: on a loopback one it answers to local names only."""
     api = FastAPIOffline(
         redoc_url=None,
         static_url="/docs/assets",
@@ -44,16 +47,18 @@ def create_api(
     for router in (health.router, sessions.router, chat.router, events.router):
         api.include_router(router)
     handle_problems(api)
-    _add_middleware(api, cors_origins)
+    _add_middleware(api, cors_origins, loopback_hosts(listens_on))
     with_problems(api)
     return api
 
 
-def _add_middleware(api: FastAPI, cors_origins: Sequence[str]) -> None:
+def _add_middleware(api: FastAPI, cors_origins: Sequence[str], hosts: Sequence[str]) -> None:
     """The last one added is the outermost."""
     api.add_middleware(BodyLimit)
     if cors_origins:
         api.add_middleware(CORSMiddleware, **_cors(cors_origins))
+    if hosts:
+        api.add_middleware(HostCheck, hosts=hosts)
     api.add_middleware(RequestLog)
 
 

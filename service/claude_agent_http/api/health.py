@@ -29,7 +29,7 @@ async def root(parts: CurrentParts) -> ServiceView:
 @router.get("/health", summary="How the service is", responses=_UNHEALTHY)
 async def health(parts: CurrentParts, response: Response) -> HealthView:
     now = await parts.health()
-    response.status_code = 200 if now.status == "healthy" else 503
+    response.status_code = 503 if now.status == "unhealthy" else 200
     return HealthView(**{**dataclasses.asdict(now), "model": _model(now.model)})
 
 

@@ -6,9 +6,10 @@ from typing import Literal
 
 from claude_agent_http.engine import Engine
 
-__all__ = ["Health", "ModelMode", "Parts", "ReasonNotReady", "ServiceInfo", "model_hint"]
+__all__ = ["Health", "HealthStatus", "ModelMode", "Parts", "ReasonNotReady", "ServiceInfo", "model_hint"]
 
-ModelMode = Literal["demo", "configured"]
+ModelMode = Literal["demo", "configured", "none"]
+HealthStatus = Literal["healthy", "degraded", "unhealthy"]
 
 _HINTS: dict[ModelMode, str] = {
     "demo": (
@@ -16,6 +17,11 @@ _HINTS: dict[ModelMode, str] = {
         "ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL, and start the service again to use a real one"
     ),
     "configured": "the model that the service's configuration names answers",
+    "none": (
+        "no model is configured and the demo model is off, so every turn fails; set ANTHROPIC_API_KEY, or "
+        "ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL, or CLAUDE_AGENT_MODEL_DEMO=on for scripted answers, "
+        "and start the service again"
+    ),
 }
 
 
@@ -31,9 +37,10 @@ class ServiceInfo:
 @dataclass(frozen=True, slots=True)
 class Health:
     """The service at one moment. `memory_mb` is MiB of the service and its agent processes together,
-    `in_memory_clients` the connected agent processes, `uptime_seconds` since the start."""
+    `in_memory_clients` the connected agent processes, `uptime_seconds` since the start. A degraded service
+    works, but turns may fail; `hint` says why it is not healthy and what to do."""
 
-    status: Literal["healthy", "unhealthy"]
+    status: HealthStatus
     version: str
     active_sessions: int
     in_memory_clients: int
@@ -41,6 +48,7 @@ class Health:
     storage_type: str
     uptime_seconds: float
     model: ModelMode
+    hint: str | None = None
 
 
 ReasonNotReady = Callable[[], Awaitable[str | None]]

@@ -74,7 +74,7 @@ class ChatResponse(BaseModel):
 
 class ChatChunk(BaseModel):
     """The JSON of one `data:` line. `text` comes with text_delta, `tool_name` and `tool_input` with
-    tool_use, `error` with error; what does not belong to a type is left out. `done` and `error` are last."""
+    tool_use, `error` with error; what does not belong to a type is null. `done` and `error` are last."""
 
     type: Literal["text_delta", "tool_use", "done", "error"]
     text: str | None = None
@@ -108,7 +108,7 @@ class Interrupted(BaseModel):
 
 
 class ModelView(BaseModel):
-    mode: Literal["demo", "configured"]
+    mode: Literal["demo", "configured", "none"]
     hint: str
 
 
@@ -125,7 +125,10 @@ class ServiceView(BaseModel):
 class HealthView(BaseModel):
     """How the service is."""
 
-    status: Literal["healthy", "unhealthy"]
+    status: Literal["healthy", "degraded", "unhealthy"] = Field(
+        description="A degraded service works, but turns may fail: an agent process did not start, or no "
+        "model is configured."
+    )
     version: str
     active_sessions: int
     in_memory_clients: int = Field(description="Agent processes that are connected now.")
@@ -133,6 +136,7 @@ class HealthView(BaseModel):
     storage_type: str
     uptime_seconds: float
     model: ModelView
+    hint: str | None = Field(description="Why the service is not healthy and what to do; null when it is.")
 
 
 class ProbeView(BaseModel):

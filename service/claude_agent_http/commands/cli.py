@@ -1,4 +1,6 @@
-"""The command line: options and help. Each command imports its module when it runs, so that help is quick."""
+"""The command line: options and help; the first sentence of each help stands in the list of commands.
+
+Each command imports its module when it runs, so that help is quick."""
 
 # ruff: noqa: PLC0415
 
@@ -8,6 +10,7 @@ from typing import Annotated
 import typer
 
 from claude_agent_http import __version__
+from claude_agent_http.commands.chat import DEFAULT_URL
 
 __all__ = ["app"]
 
@@ -52,12 +55,12 @@ def serve(
 
 @app.command()
 def chat(
-    url: Annotated[str, typer.Option(help="where the service is")] = "http://127.0.0.1:8000",
+    url: Annotated[str, typer.Option(help="where the service is")] = DEFAULT_URL,
     user: Annotated[str, typer.Option(help="user of a new session")] = "me",
     session: Annotated[str | None, typer.Option(help="go on with this session")] = None,
     once: Annotated[str | None, typer.Option(help="send this one message and leave")] = None,
 ) -> None:
-    """Talk to the agent of a running service, in this terminal or through a pipe."""
+    """Talk to the agent of a running service. In this terminal, or through a pipe."""
     from claude_agent_http.commands.chat.command import run_chat
 
     raise typer.Exit(run_chat(url=url, user=user, session=session, once=once))
@@ -65,7 +68,7 @@ def chat(
 
 @app.command()
 def config(json: _Json = False, config: _Config = None) -> None:
-    """Show every setting, its value and where it came from; secrets stay covered."""
+    """Show every setting, its value and where it came from. Secrets stay covered."""
     from claude_agent_http.commands.config import run_config
 
     raise typer.Exit(run_config(as_json=json, config_file=config))
@@ -73,7 +76,7 @@ def config(json: _Json = False, config: _Config = None) -> None:
 
 @app.command()
 def doctor(json: _Json = False, config: _Config = None) -> None:
-    """Check this machine and configuration, and say what to do about each fault."""
+    """Check this machine and configuration. Says what to do about each fault."""
     from claude_agent_http.commands.doctor.command import run_doctor
 
     raise typer.Exit(run_doctor(as_json=json, config_file=config))
@@ -92,7 +95,7 @@ def demo_model(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port", min=1, max=65535)] = 8080,
 ) -> None:
-    """Serve the scripted demo model alone: a Messages API that needs no key."""
+    """Serve the scripted demo model alone. It is a Messages API that needs no key."""
     from claude_agent_http.commands.demo_model import run_demo_model
 
     raise typer.Exit(run_demo_model(host=host, port=port))

@@ -5,7 +5,7 @@ import socket
 import uvicorn
 from rich.text import Text
 
-from claude_agent_http.commands.terminal import complain, stdout
+from claude_agent_http.commands.terminal import complain, stdout, this_program
 from claude_agent_http.demo.app import create_demo_model
 
 __all__ = ["run_demo_model"]
@@ -26,7 +26,7 @@ def run_demo_model(*, host: str, port: int) -> int:
     stdout().print(
         Text(
             f"demo model on http://{shown}:{port} (scripted answers, any key is taken)\n"
-            f"use it: ANTHROPIC_BASE_URL=http://{shown}:{port} ANTHROPIC_API_KEY=demo claude-agent-http serve"
+            f"use it: ANTHROPIC_BASE_URL=http://{shown}:{port} ANTHROPIC_API_KEY=demo {this_program()} serve"
         )
     )
     config = uvicorn.Config(

@@ -88,6 +88,8 @@ def _url(api: ApiSettings) -> str:
 
 
 def _model(settings: Settings) -> str:
+    if not settings.has_model_access:
+        return "none (every turn will fail)"
     name = settings.defaults.model or "the CLI's default"
     base = settings.model.base_url
     return f"{name} at {covered_url(base)}" if base else name

@@ -1,6 +1,8 @@
 """How commands speak: to people on stdout, complaints on stderr, and the configuration they start from."""
 
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from claude_agent_http.settings import Given, Loaded, SettingsError, load_settings
+from claude_agent_http.system.container import in_container
 
-__all__ = ["EXIT_CONFIGURATION", "complain", "load", "stdout", "warn"]
+__all__ = ["EXIT_CONFIGURATION", "complain", "load", "stdout", "this_program", "warn"]
 
 EXIT_CONFIGURATION = 2
 
@@ -31,10 +34,30 @@ def warn(message: str) -> None:
 def load(config_file: Path | None, options: Iterable[Given] = ()) -> Loaded | None:
     """The configuration of this process; None after every problem was printed."""
     try:
-        return load_settings(os.environ, Path.cwd(), config_file, options=options)
+        return load_settings(
+            os.environ, Path.cwd(), config_file, options=options, in_container=in_container(os.environ)
+        )
     except SettingsError as error:
         complain(str(error))
         return None
+
+
+def this_program() -> str:
+    """What to type here, now, to run this program again."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{_typed(Path(sys.executable))} -m {called.absolute().parent.name}"
+    return _typed(called)
+
+
+def _typed(program: Path) -> str:
+    """Its name where PATH leads to it, else its path, the short one where it lies below this folder."""
+    path, here = program.absolute(), Path.cwd()
+    found = shutil.which(path.name)
+    if found is not None and Path(found).absolute() == path:
+        return path.name
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return shlex.quote(str(shown) if len(shown.parts) > 1 else f"./{shown}")
 
 
 def _stderr() -> Console:

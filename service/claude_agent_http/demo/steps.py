@@ -27,6 +27,9 @@ __all__ = ["ScriptError", "find_script", "play_step", "without_script"]
 _START = '{"script"'
 _MAX_TOKENS = 1_000_000
 _DONE: Mapping[str, Any] = {"text": "done"}
+_SAYS = ("text", "tokens", "thinking", "tool", "input", "tools")
+_FAULTS = ("status", "retry_after", "stall", "hang", "cut", "garbage", "times")
+_KNOWN = frozenset([*_SAYS, *_FAULTS, "usage", "stop_reason", "first_ms", "delay_ms"])
 
 
 class ScriptError(ValueError):
@@ -36,13 +39,18 @@ class ScriptError(ValueError):
 def find_script(text: str) -> Sequence[Mapping[str, Any]] | None:
     """The steps of the first script in `text`, None if there is none.
 
-    Raises ScriptError where a script begins and is not a list of objects."""
+    Raises ScriptError where a script begins and is not a list of objects, or a step has an unknown key."""
     start = text.find(_START)
     if start < 0:
         return None
     steps = _decode(text, start)[0].get("script")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise ScriptError("script must be a list of objects")
+    for index, step in enumerate(steps):
+        if unknown := sorted(step.keys() - _KNOWN):
+            raise ScriptError(
+                f"step {index}: unknown {', '.join(unknown)}; known: {', '.join(sorted(_KNOWN))}"
+            )
     return steps
 
 

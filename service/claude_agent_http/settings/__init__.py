@@ -1,5 +1,7 @@
 """One frozen Settings, read once by a command: environment > config.yaml > default."""
 
+from claude_agent_http.settings.check import hints
+from claude_agent_http.settings.container import is_container
 from claude_agent_http.settings.given import Given
 from claude_agent_http.settings.load import Loaded, load_settings
 from claude_agent_http.settings.mcp import McpServer, PluginSettings, RemoteServer, StdioServer
@@ -34,6 +36,8 @@ __all__ = [
     "StdioServer",
     "UserSettings",
     "covered_url",
+    "hints",
+    "is_container",
     "load_settings",
     "report",
 ]

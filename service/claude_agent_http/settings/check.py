@@ -51,12 +51,14 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[P
         yield Problem("model.demo", origins["model.demo"], message)
 
 
-def hints(settings: Settings) -> Iterator[str]:
+def hints(settings: Settings) -> tuple[str, ...]:
+    """What is no mistake, but surely not what was wanted."""
     if not settings.has_model_access and not settings.uses_demo_model:
-        yield (
+        return (
             "no model is configured: the service starts, but every turn will fail; set ANTHROPIC_API_KEY, or "
-            "CLAUDE_AGENT_MODEL_DEMO=on for the scripted demo model"
+            "CLAUDE_AGENT_MODEL_DEMO=on for the scripted demo model",
         )
+    return ()
 
 
 def _paths(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:

@@ -11,6 +11,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import PydanticBaseSettingsSource
 
 from claude_agent_http.settings.check import contradictions, hints, with_absolute_paths
+from claude_agent_http.settings.container import (
+    CONTAINER_DEFAULTS,
+    container_problems,
+    is_container,
+    without_auto_demo,
+)
 from claude_agent_http.settings.file import FileContent, read_file
 from claude_agent_http.settings.given import Given, nested
 from claude_agent_http.settings.mcp import PluginSettings, RemoteServer, StdioServer
@@ -34,9 +40,10 @@ _SERVER_KEYS: Mapping[str, type[BaseModel]] = {
 class Loaded:
     settings: Settings
     origins: Mapping[str, str]
-    """Of every key: a variable's name, `FILE:LINE`, or `default`."""
+    """Of every key: a variable's name, `FILE:LINE`, `default`, or `default in a container`."""
     warnings: tuple[str, ...]
     config_file: Path | None
+    in_container: bool = False
 
 
 def load_settings(
@@ -45,25 +52,31 @@ def load_settings(
     config_file: Path | None = None,
     *,
     options: Iterable[Given] = (),
+    in_container: bool = False,
 ) -> Loaded:
     """Read the environment and `config_file` (else the file that CLAUDE_AGENT_CONFIG names, else
-    `cwd/config.yaml` where there is one). `options` of a command line beat both.
+    `cwd/config.yaml` where there is one). `options` of a command line beat both. `in_container` is what was
+    detected; CLAUDE_AGENT_CONTAINER beats it.
 
     Raises SettingsError with every problem at once."""
     chosen = tuple(options)
     path = _config_path(environ, cwd, config_file)
     environment = read_environment(environ)
     file = read_file(path) if path else FileContent()
-    problems = [*environment.problems, *file.problems]
+    problems = [*container_problems(environ), *environment.problems, *file.problems]
     problems += [problem for one in (*chosen, *environment.given, *file.given) for problem in _wrong(one)]
     if problems:
         raise SettingsError(problems)
-    settings = with_absolute_paths(_merge(chosen, environment.given, file.given), environ, cwd)
+    container = is_container(environ, detected=in_container)
+    defaults = CONTAINER_DEFAULTS if container else ()
+    settings = with_absolute_paths(_merge(chosen, environment.given, file.given, defaults), environ, cwd)
     origins = dict.fromkeys(fields(), "default")
-    origins |= {one.key: one.source for one in (*file.given, *environment.given, *chosen)}
+    origins |= {one.key: one.source for one in (*defaults, *file.given, *environment.given, *chosen)}
+    if container:
+        settings = without_auto_demo(settings, origins)
     if problems := list(contradictions(settings, origins)):
         raise SettingsError(problems)
-    return Loaded(settings, origins, (*environment.warnings, *hints(settings)), path)
+    return Loaded(settings, origins, (*environment.warnings, *hints(settings)), path, container)
 
 
 class _GivenSource(PydanticBaseSettingsSource):

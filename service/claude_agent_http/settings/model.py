@@ -61,7 +61,9 @@ class SessionSettings(_Section):
 
 
 class ApiSettings(_Section):
-    host: Host = Field("127.0.0.1", description="address to listen on; 0.0.0.0 = every one")
+    host: Host = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 = every one, the default in a container"
+    )
     port: Annotated[Number, Field(ge=0, le=65535)] = Field(8000, description="port; 0 = any free one")
     cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages may call the API")
     max_sessions: Number = Field(20, ge=1, description="most sessions with a live agent process at once")
@@ -85,13 +87,16 @@ class DefaultsSettings(_Section):
     allowed_tools: tuple[ToolName, ...] = Field((), description="tools allowed without asking")
     disallowed_tools: tuple[ToolName, ...] = Field((), description="tools taken away")
     setting_sources: tuple[SettingSource, ...] = Field(
-        (), description="settings the CLI reads: user, project, local"
+        (), description="settings files that the CLI reads: user, project, local"
     )
-    cli_path: FilePath | None = Field(None, description="another claude CLI than the SDK's own")
-    model: Name | None = Field(None, description="model; empty = the CLI's default")
+    cli_path: FilePath | None = Field(None, description="another claude CLI than the one that the SDK brings")
+    model: Name | None = Field(None, description="model; unset = the CLI's default")
     max_turns: Number | None = Field(None, ge=1, description="most model turns for one message")
     max_budget_usd: Annotated[float, BeforeValidator(no_truth)] | None = Field(
-        None, gt=0, allow_inf_nan=False, description="most US dollars a session may cost"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="US dollars after which a turn ends, as the CLI reckons them",
     )
 
 
@@ -102,7 +107,8 @@ class ModelSettings(_Section):
     )
     base_url: HttpUrl | None = Field(None, description="another model API than Anthropic's")
     demo: DemoChoice = Field(
-        "auto", description="scripted demo model: auto = when nothing else is configured"
+        "auto",
+        description="scripted demo model: auto = when nothing else is configured, but not in a container",
     )
 
 
@@ -111,7 +117,7 @@ class LoggingSettings(_Section):
         "info", description="least severity that is logged"
     )
     format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto = console on a terminal, else json"
+        "auto", description="console, json, or auto: console on a terminal, else json"
     )
 
 

@@ -10,6 +10,7 @@ from claude_agent_http.settings.model import Settings
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "CONTAINER_VARIABLE",
     "PREFIX",
     "SECTIONS",
     "fields",
@@ -21,6 +22,7 @@ __all__ = [
 
 PREFIX = "CLAUDE_AGENT_"
 CONFIG_VARIABLE = "CLAUDE_AGENT_CONFIG"
+CONTAINER_VARIABLE = "CLAUDE_AGENT_CONTAINER"
 
 _MORE_NAMES: Mapping[str, tuple[str, ...]] = {
     "api.max_sessions": ("CLAUDE_AGENT_MAX_SESSIONS",),

@@ -10,6 +10,7 @@ from typing import Any
 from claude_agent_http.settings.given import Given
 from claude_agent_http.settings.names import (
     CONFIG_VARIABLE,
+    CONTAINER_VARIABLE,
     PREFIX,
     fields,
     is_list,
@@ -56,7 +57,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
 
 def known_variables() -> set[str]:
     """Every name that means something, `<NAME>_FILE` of secrets included."""
-    known = {CONFIG_VARIABLE}
+    known = {CONFIG_VARIABLE, CONTAINER_VARIABLE}
     for key in fields():
         known |= set(variables(key))
         if is_secret(key):

@@ -1,8 +1,9 @@
-"""The machine behind the small ports: time, ids, memory, and a server on loopback."""
+"""The machine behind the small ports: time, ids, memory, containers, and a server on loopback."""
 
 from claude_agent_http.system.clock import SystemClock
+from claude_agent_http.system.container import in_container
 from claude_agent_http.system.ids import RandomIds
 from claude_agent_http.system.loopback import LoopbackServer
 from claude_agent_http.system.memory import MemorySampler
 
-__all__ = ["LoopbackServer", "MemorySampler", "RandomIds", "SystemClock"]
+__all__ = ["LoopbackServer", "MemorySampler", "RandomIds", "SystemClock", "in_container"]

@@ -1,20 +1,23 @@
 """What the service and every process under it use of memory, measured in the background."""
 
 import asyncio
-from pathlib import Path
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
 
-import psutil
+from claude_agent_http.system.tree_memory import TreeMemory, resident_bytes
 
 _EVERY_SECONDS = 5.0
 _MIB = 1024 * 1024
 
 
 class MemorySampler:
-    """`async with` it; call it for the last sample in MiB. Pages that processes share count once."""
+    """`async with` it; call it for the last sample in MiB. Pages that processes share count once on Linux."""
 
     def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._mib = _measure(self._process)
+        self._measure = _measure_of(os.getpid())
+        self._mib = self._measure() // _MIB
         self._task: asyncio.Task[None] | None = None
 
     def __call__(self) -> int:
@@ -31,25 +34,9 @@ class MemorySampler:
 
     async def _sample(self) -> None:
         while True:
-            self._mib = await asyncio.to_thread(_measure, self._process)
+            self._mib = await asyncio.to_thread(self._measure) // _MIB
             await asyncio.sleep(_EVERY_SECONDS)
 
 
-def _measure(process: psutil.Process) -> int:
-    return sum(_bytes_of(one) for one in [process, *process.children(recursive=True)]) // _MIB
-
-
-def _bytes_of(process: psutil.Process) -> int:
-    """Proportional set size where the kernel tells it, else resident size; 0 for a process that is gone."""
-    try:
-        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
-        return next(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
-    except (OSError, StopIteration):
-        return _resident(process)
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+def _measure_of(root: int) -> Callable[[], int]:
+    return TreeMemory(root).measure if sys.platform == "linux" else partial(resident_bytes, root)

@@ -51,3 +51,18 @@ def create() -> Callable[..., Any]:
         return str(answer.json()["session_id"])
 
     return made
+
+
+@pytest.fixture
+async def session_id(client: httpx.AsyncClient, create: Callable[..., Any]) -> str:
+    return str(await create(client))
+
+
+@pytest.fixture
+def body(session_id: str) -> Callable[..., dict[str, Any]]:
+    """`body("hi", timeout=1)`: what the chat routes take."""
+
+    def made(message: str = "hi", **fields: Any) -> dict[str, Any]:
+        return {"session_id": session_id, "message": message, **fields}
+
+    return made

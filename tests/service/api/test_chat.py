@@ -16,14 +16,9 @@ UNKNOWN = "6f1ed002-ab5a-4d4c-8f0b-0c6e3a1a7f11"
 
 
 @pytest.fixture
-async def session_id(client, create):
-    return await create(client)
-
-
-@pytest.fixture
-def chat(client, session_id):
+def chat(client, body):
     async def send(message="hi", **fields):
-        return await client.post(CHAT, json={"session_id": session_id, "message": message, **fields})
+        return await client.post(CHAT, json=body(message, **fields))
 
     return send
 
@@ -173,7 +168,9 @@ async def test_draining(chat, service, session_id):
         (ErrorKind.RUNTIME_START_FAILED, 502, None),
         (ErrorKind.RUNTIME_UNRESPONSIVE, 502, None),
         (ErrorKind.STORAGE_FAILED, 503, "5"),
+        (ErrorKind.STORAGE_FULL, 507, None),
         (ErrorKind.SERVICE_RESTARTED, 503, "5"),
+        (ErrorKind.INTERNAL, 500, None),
         (ErrorKind.INTERRUPTED, 409, None),
     ],
 )
@@ -217,13 +214,17 @@ async def test_a_message_that_cannot_be_stored(client, service, session_id, path
     assert (await client.post(CHAT, json=body)).status_code == 200
 
 
-async def test_a_storage_failure_in_the_turn(chat, service, session_id):
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [(StorageFullError("full"), 507, "storage_full"), (StorageError("gone"), 503, "storage_failed")],
+)
+async def test_a_storage_failure_in_the_turn(chat, service, session_id, error, status, kind):
     go = asyncio.Event()
     service.says["slow"] = [Wait(go), Say("lost")]
     asked = asyncio.create_task(chat("slow"))
     await service.until_logged(session_id, "session.status_running")
-    service.store.events.error = StorageFullError("full")
+    service.store.events.error = error
     go.set()
-    problem(await asked, 503, "storage_failed")
+    problem(await asked, status, kind)
     service.store.events.error = None
     assert (await chat()).json()["text"] == "You said: hi"

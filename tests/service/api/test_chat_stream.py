@@ -7,25 +7,25 @@ from tests.service.api.rig import sse
 
 from claude_agent_http.domain.errors import StorageFullError
 from claude_agent_http.domain.turn import ErrorKind, TurnError
-from claude_agent_http.runtime.fake import Die, Fail, Hang, Say, UseTool, Wait
+from claude_agent_http.runtime.fake import Cut, Die, Fail, Hang, Say, UseTool, Wait
 
 STREAM = "/api/v1/chat/stream"
 
 
-@pytest.fixture
-async def session_id(wire, create):
-    return await create(wire)
+FIELDS = ["type", "text", "tool_name", "tool_input", "error"]
 
 
 @pytest.fixture
-def chat(wire, session_id):
-    """The chunks of one streamed turn."""
+def chat(wire, body):
+    """The chunks of one streamed turn, without the fields that are null."""
 
     async def read(message="hi", **fields):
-        body = {"session_id": session_id, "message": message, **fields}
-        async with asyncio.timeout(10), wire.stream("POST", STREAM, json=body) as response:
+        request = wire.stream("POST", STREAM, json=body(message, **fields))
+        async with asyncio.timeout(10), request as response:
             assert response.status_code == 200
-            return [sent.data async for sent in sse(response)]
+            chunks = [sent.data async for sent in sse(response)]
+        assert all(list(chunk) == FIELDS for chunk in chunks)
+        return [{name: value for name, value in chunk.items() if value is not None} for chunk in chunks]
 
     return read
 
@@ -45,7 +45,7 @@ def text_of(chunks):
     return "".join(chunk["text"] for chunk in chunks if chunk["type"] == "text_delta")
 
 
-async def test_tokens_and_tools_in_order_and_only_the_fields_that_matter(chat, service):
+async def test_tokens_and_tools_in_order(chat, service):
     service.says["hi"] = [
         Say("secret thoughts", thinking=True),
         Say("one two"),
@@ -60,21 +60,23 @@ async def test_tokens_and_tools_in_order_and_only_the_fields_that_matter(chat, s
     ]
 
 
-async def test_the_lines_and_headers_are_what_clients_parse(wire, session_id):
-    async with wire.stream("POST", STREAM, json={"session_id": session_id, "message": "hi"}) as response:
+async def test_the_lines_and_headers_are_what_clients_parse(wire, body):
+    async with wire.stream("POST", STREAM, json=body()) as response:
         raw = (await response.aread()).decode()
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-accel-buffering"] == "no"
     assert response.headers["x-request-id"]
-    assert raw.startswith('data: {"type":"text_delta","text":"You')
-    assert raw.endswith('data: {"type":"done"}\n\n')
+    first, *_, last = raw.split("\n\n")[:-1]
+    assert first.startswith('data: {"type":"text_delta","text":"You')
+    assert first.endswith('","tool_name":null,"tool_input":null,"error":null}')
+    assert last == 'data: {"type":"done","text":null,"tool_name":null,"tool_input":null,"error":null}'
 
 
-async def test_tokens_come_before_the_turn_ends(wire, service, session_id):
+async def test_tokens_come_before_the_turn_ends(wire, service, body):
     go = asyncio.Event()
     service.says["slow"] = [Say("first"), Wait(go), Say("second")]
-    async with wire.stream("POST", STREAM, json={"session_id": session_id, "message": "slow"}) as response:
+    async with wire.stream("POST", STREAM, json=body("slow")) as response:
         chunks = sse(response)
         async with asyncio.timeout(5):
             assert (await anext(chunks)).data["text"] == "first"
@@ -168,10 +170,10 @@ async def test_the_next_message_may_follow_done_at_once(chat):
         assert text_of(await chat(str(number))) == f"You said: {number}"
 
 
-async def test_a_client_that_goes_away_does_not_end_its_turn(wire, service, session_id):
+async def test_a_client_that_goes_away_does_not_end_its_turn(wire, service, session_id, body):
     go = asyncio.Event()
     service.says["slow"] = [Say("first"), Wait(go), Say("second")]
-    async with wire.stream("POST", STREAM, json={"session_id": session_id, "message": "slow"}) as response:
+    async with wire.stream("POST", STREAM, json=body("slow")) as response:
         await anext(sse(response))
     go.set()
     await service.until_logged(session_id, "session.status_idle")
@@ -179,3 +181,42 @@ async def test_a_client_that_goes_away_does_not_end_its_turn(wire, service, sess
     texts = [event.data["content"][0]["text"] for event in events if event.type.value == "agent.message"]
     assert texts == ["first", "second"]
     assert "user.interrupt" not in {event.type.value for event in events}
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ([Say("one two three")], "one two three"),
+        ([Say("one two three", whole=True)], "one two three"),
+        ([Say("one two")], "one two"),
+        ([Say("one two", whole=True)], "one two"),
+        ([Cut("one"), Say("one two three")], "one two three"),
+        ([Cut("one two three"), Say("one two three four")], "one two three four"),
+        ([Say("something else")], "one two\n\nsomething else"),
+        ([Say("one three")], "one two\n\none three"),
+        ([Say("one")], "one two\n\none"),
+        ([Cut("else"), Say("else again")], "one two\n\nelse again"),
+        ([UseTool("Bash", {}), Say("one two three")], "one two\n\none two three"),
+        ([Say("hm", thinking=True), Say("one two three"), Say("one two")], "one two threeone two"),
+        ([], "one two"),
+    ],
+)
+async def test_what_was_shown_and_then_withdrawn_is_not_shown_twice(wire, service, body, steps, text):
+    shown, said, last = asyncio.Event(), "", None
+    service.says["hi"] = [Say("so:"), Cut("one two", shown), *steps]
+    async with asyncio.timeout(5), wire.stream("POST", STREAM, json=body()) as response:
+        async for sent in sse(response):
+            last, said = sent.data["type"], said + (sent.data["text"] or "")
+            if said == "so:one two":
+                shown.set()
+    assert (said, last) == (f"so:{text}", "done")
+
+
+async def test_text_that_was_withdrawn_for_good_stays_before_the_error(wire, service, body):
+    shown, chunks = asyncio.Event(), []
+    service.says["hi"] = [Cut("half", shown), Fail(TurnError(ErrorKind.MODEL_OVERLOADED, "overloaded"))]
+    async with asyncio.timeout(5), wire.stream("POST", STREAM, json=body()) as response:
+        async for sent in sse(response):
+            chunks.append(sent.data)
+            shown.set()
+    assert [chunk["text"] or chunk["error"] for chunk in chunks] == ["half", "overloaded"]

@@ -6,20 +6,15 @@ import httpx
 import pytest
 from tests.service.api.rig import problem, sse, take
 
-from claude_agent_http.runtime.fake import Hang, Say, UseTool, Wait
+from claude_agent_http.runtime.fake import Cut, Hang, Say, UseTool, Wait
 
 ENVELOPE = {"seq", "id", "type", "session_id", "turn_id", "processed_at"}
 
 
 @pytest.fixture
-async def session_id(wire, create):
-    return await create(wire)
-
-
-@pytest.fixture
-def chat(wire, session_id):
+def chat(wire, body):
     async def send(message="hi"):
-        answer = await wire.post("/api/v1/chat", json={"session_id": session_id, "message": message})
+        answer = await wire.post("/api/v1/chat", json=body(message))
         assert answer.status_code == 200, answer.text
 
     return send
@@ -51,6 +46,20 @@ async def test_events_have_the_envelope_and_their_types_fields(wire, address, ch
     assert all(set(event) >= ENVELOPE and event["session_id"] == session_id for event in body["data"])
     assert body["data"][0]["content"] == [{"type": "text", "text": "hello"}]
     assert {event["turn_id"] for event in body["data"]} == {body["data"][0]["id"]}
+
+
+async def test_a_tools_events_name_it_alike(wire, address, chat, service):
+    service.says["hi"] = [UseTool("mcp__github__search"), UseTool("Bash")]
+    await chat()
+    kinds = ["agent.mcp_tool_use", "agent.tool_use", "agent.tool_started"]
+    events = (await wire.get(address, params={"types[]": kinds})).json()["data"]
+    named = [(event["type"], event["name"], event.get("mcp_server_name")) for event in events]
+    assert named == [
+        ("agent.mcp_tool_use", "search", "github"),
+        ("agent.tool_started", "search", "github"),
+        ("agent.tool_use", "Bash", None),
+        ("agent.tool_started", "Bash", None),
+    ]
 
 
 async def test_pages_and_filters(wire, address, chat, service):
@@ -193,6 +202,25 @@ async def test_deltas_are_dense_and_join_to_the_message(wire, address, chat, ser
     assert text == message["content"][0]["text"] == "one two 😀 three"
 
 
+async def test_what_is_withdrawn_is_told_between_the_deltas(wire, address, chat, service):
+    service.says["hi"] = [Cut("one"), Say("two")]
+    async with wire.stream("GET", f"{address}/stream", params={"deltas": True}) as response:
+        await chat()
+        got = await take(response, is_idle)
+    unstored = [sent for sent in got if sent.id is None]
+    assert [sent.data["type"] for sent in unstored] == [
+        "event_start",
+        "event_delta",
+        "event_withdrawn",
+        "event_start",
+        "event_delta",
+    ]
+    assert {sent.event for sent in unstored} == {"message"}
+    withdrawn = unstored[2].data["event_id"]
+    assert withdrawn == unstored[0].data["event"]["id"]
+    assert withdrawn not in {sent.data.get("id") for sent in got}
+
+
 async def test_without_deltas_there_are_none(wire, address, chat):
     async with wire.stream("GET", f"{address}/stream") as response:
         await chat()
@@ -217,6 +245,8 @@ async def test_a_stream_ends_when_its_session_is_deleted(wire, address, service,
         await wire.delete(f"/api/v1/sessions/{session_id}")
         got = await take(response, lambda _: False)
     assert got[0].data["type"] == "user.message"
+    assert (got[-1].id, got[-1].data["type"]) == (None, "session.deleted")
+    assert got[-1].data["session_id"] == session_id
     assert (await running).status_code == 404
 
 

@@ -18,7 +18,7 @@ ROUTES = {
     ("GET", "/health"): {503},
     ("GET", "/livez"): set(),
     ("GET", "/readyz"): {503},
-    ("POST", "/api/v1/sessions"): {400, 409, 413, 415, 422, 429, 503, 507},
+    ("POST", "/api/v1/sessions"): {400, 409, 413, 415, 422, 503, 507},
     ("GET", "/api/v1/sessions"): {422, 503},
     ("GET", "/api/v1/sessions/{session_id}"): {404, 503},
     ("DELETE", "/api/v1/sessions/{session_id}"): {404, 503, 507},

@@ -33,6 +33,7 @@ async def test_health_has_every_field_of_the_former_service(client, create):
         "memory_mb": 100,
         "storage_type": "memory",
         "uptime_seconds": 1.5,
+        "hint": None,
     }
 
 
@@ -41,6 +42,12 @@ async def test_unhealthy_is_503_with_the_same_fields(client, service):
     answer = await client.get("/health")
     assert answer.status_code == 503
     assert answer.json()["status"] == "unhealthy"
+
+
+async def test_degraded_is_200_for_a_restart_would_not_mend_it(client, service):
+    service.state["status"] = "degraded"
+    answer = await client.get("/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
 
 async def test_probes(client, service):

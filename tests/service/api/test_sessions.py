@@ -149,6 +149,23 @@ async def test_list_is_newest_first_by_user_and_by_pages(client, create):
     assert listed == [made[3], made[2], made[0]]
 
 
+async def test_without_a_limit_the_list_has_every_session(client, service, create):
+    made = [await create(client) for _ in range(3)]
+    asked = []
+    store = service.store.inner.sessions
+    listed = store.list_ids
+
+    async def many(*, limit, **query):
+        """As if there were more of them than any page holds."""
+        asked.append(limit)
+        return await listed(limit=limit, **query)
+
+    store.list_ids = many
+    answer = await client.get(SESSIONS, params={"after": made[2]})
+    assert (answer.json(), "link" in answer.headers) == (made[1::-1], False)
+    assert asked == [2**31 - 1]
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=10001", "limit=x", "after=x", "user_id=", "user_id=a%00b", "user_id=%27--"]
 )

@@ -13,7 +13,9 @@ LIMIT_SECONDS = 60
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES), "LANG": "C.UTF-8", **extra}
+    # The tests themselves may run in a container, where the service's defaults are others.
+    known = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PACKAGES), "LANG": "C.UTF-8"}
+    return {**known, "CLAUDE_AGENT_CONTAINER": "no", **extra}
 
 
 def command(*arguments: str) -> list[str]:

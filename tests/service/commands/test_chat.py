@@ -128,7 +128,8 @@ def test_messages_through_a_pipe(service: StandIn, tmp_path: Path):
     assert ended.returncode == 0
     assert service.messages == ["one", "two"]
     assert "echo\u2028two" in ended.stdout
-    assert f"chat --session {SESSION}" in ended.stderr
+    again = f"-m claude_agent_http chat --url {service.url} --session {SESSION}"
+    assert again in ended.stderr
 
 
 def test_an_old_session_goes_on(service: StandIn, tmp_path: Path):
@@ -171,7 +172,7 @@ def test_no_service_there(url: str, tmp_path: Path):
     assert ended.stderr.startswith("error: ")
     assert "Traceback" not in ended.stderr
     if url == "http://127.0.0.1:1":
-        assert "start the service with `claude-agent-http serve`" in ended.stderr
+        assert "-m claude_agent_http serve`" in ended.stderr
 
 
 def test_interrupt_ends_the_turn_at_the_service(service: StandIn, tmp_path: Path):

@@ -29,6 +29,13 @@ def test_help_names_every_command(tmp_path: Path):
     assert run(cwd=tmp_path).stdout == ended.stdout
 
 
+def test_no_help_is_cut_on_a_narrow_terminal(tmp_path: Path):
+    ended = run("--help", cwd=tmp_path, env={"COLUMNS": "80"})
+    listed = ended.stdout.partition("Commands:")[2]
+    assert "..." not in listed
+    assert max(map(len, listed.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, tmp_path: Path):
     ended = run(name, "--help", cwd=tmp_path)
@@ -67,6 +74,18 @@ def test_config_as_json(tmp_path: Path):
     assert content["config_file"] is None
     assert "CLAUDE_AGENT_API_PORT" in content["warnings"][0]
     assert "hush" not in ended.stdout
+
+
+def test_config_tells_what_is_so_because_of_the_container(tmp_path: Path):
+    ended = run("config", cwd=tmp_path, env={"CLAUDE_AGENT_CONTAINER": "yes"})
+    assert "api.host\t0.0.0.0\tdefault in a container\n" in ended.stdout
+    assert "model.demo\toff\tdefault in a container\n" in ended.stdout
+    assert "set ANTHROPIC_API_KEY, or CLAUDE_AGENT_MODEL_DEMO=on" in ended.stderr
+
+
+def test_a_container_is_recognised(tmp_path: Path):
+    env = {"CLAUDE_AGENT_CONTAINER": "", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+    assert "api.host\t0.0.0.0\tdefault in a container\n" in run("config", cwd=tmp_path, env=env).stdout
 
 
 @pytest.mark.parametrize("name", ["config", "serve", "migrate"])
@@ -121,6 +140,8 @@ def test_migrate_of_what_is_no_database(tmp_path: Path):
         ({}, "model", "DEMO MODEL"),
         ({}, "model", "ANTHROPIC_API_KEY"),
         ({"ANTHROPIC_API_KEY": "hush", "ANTHROPIC_MODEL": "claude-x"}, "model", "claude-x"),
+        ({"CLAUDE_AGENT_MODEL_DEMO": "off"}, "model", "none (every turn will fail)"),
+        ({"CLAUDE_AGENT_CONTAINER": "yes"}, "model", "none (every turn will fail)"),
         ({"ANTHROPIC_BASE_URL": "http://u:hush@h/"}, "model", "http://********@h/"),
         ({"CLAUDE_AGENT_API_HOST": "0.0.0.0"}, "url", "http://localhost:8000"),
         ({"CLAUDE_AGENT_API_HOST": "::1"}, "url", "http://[::1]:8000"),

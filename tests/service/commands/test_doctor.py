@@ -16,6 +16,7 @@ from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_c
 from claude_agent_http.commands.doctor.command import examine
 from claude_agent_http.commands.doctor.finding import Finding
 from claude_agent_http.commands.doctor.memory import available_mb, check_memory
+from claude_agent_http.commands.doctor.system import check_system
 from claude_agent_http.settings import load_settings
 
 V = "CLAUDE_AGENT_"
@@ -32,6 +33,7 @@ def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
     assert [finding for finding in content["findings"] if finding["level"] == "fail"] == []
     assert (ended.returncode, content["ok"]) == (0, True)
     assert {finding["name"] for finding in content["findings"]} == {
+        "system",
         "home",
         "configuration",
         "model key",
@@ -52,6 +54,37 @@ def test_every_fault_gives_1_and_an_advice(tmp_path: Path, cli: Path):
     ended = run("doctor", cwd=tmp_path, env=sound(tmp_path, cli) | {"HOME": "/no/such/home"})
     assert ended.returncode == 1
     assert "fail home: HOME is /no/such/home, which does not exist\n      -> set HOME to" in ended.stdout
+
+
+@pytest.mark.parametrize("container", ["no", "yes"])
+def test_images_and_env_files_are_spoken_of_in_containers_only(container: str, tmp_path: Path, cli: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        broken = {
+            "HOME": "/no/such/home",
+            f"{V}USER_BASE_DIR": "/proc/claude",
+            f"{V}API_HOST": "127.0.0.1",
+            f"{V}API_PORT": str(taken.getsockname()[1]),
+            f"{V}CONTAINER": container,
+        }
+        findings = found(sound(tmp_path, cli) | broken, tmp_path)
+    said = " ".join(finding.found + finding.advice for finding in findings.values())
+    assert [word in said for word in ("the image", ".env", "Compose", "in a container")] == [
+        container == "yes"
+    ] * 4
+
+
+def test_without_a_model_it_is_told_once_and_how_to_have_one(tmp_path: Path, cli: Path):
+    findings = found(sound(tmp_path, cli) | {f"{V}CONTAINER": "yes"}, tmp_path)
+    assert findings["configuration"].level == "ok"
+    assert findings["model key"].level == "warn"
+    assert "CLAUDE_AGENT_MODEL_DEMO=on" in findings["model key"].advice
+
+
+def test_on_macos_it_is_told_what_is_not_enforced():
+    finding = check_system(container=False, name="darwin")
+    assert (finding.level, "parent-death signal" in finding.found) == ("warn", True)
+    assert "Linux" in finding.advice
+    assert check_system(container=False, name="linux").level == "ok"
 
 
 def test_no_secret_is_printed(tmp_path: Path, cli: Path):
@@ -83,7 +116,7 @@ def test_a_bad_configuration_is_a_finding(tmp_path: Path):
     findings = found({"HOME": str(tmp_path), f"{V}API_PORT": "x"}, tmp_path)
     assert findings["configuration"].level == "fail"
     assert f"api.port (from {V}API_PORT)" in findings["configuration"].found
-    assert set(findings) == {"home", "configuration"}
+    assert set(findings) == {"system", "home", "configuration"}
 
 
 def test_a_file_where_a_folder_should_be(tmp_path: Path, cli: Path):
@@ -241,9 +274,24 @@ def test_memory_against_a_container_limit(limit_mb: int, environ: dict[str, str]
     (tmp_path / "memory.max").write_text(f"{limit_mb * 1024 * 1024}\n")
     (tmp_path / "memory.current").write_text("0\n")
     assert available_mb(tmp_path) == limit_mb
-    finding = check_memory(load_settings(environ, tmp_path).settings, tmp_path)
+    finding = check_memory(load_settings(environ, tmp_path).settings, container=True, cgroup=tmp_path)
     assert finding.level == level
     assert f"{limit_mb} MB available" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("limit_mb", "sessions", "wanted"),
+    [
+        (300, 3, "too little for one live session"),
+        (700, 3, "enough for about 2 live sessions, where api.max_sessions allows 3"),
+        (9000, 3, "enough for the 3 live sessions that api.max_sessions allows"),
+    ],
+)
+def test_memory_is_told_in_live_sessions(limit_mb: int, sessions: int, wanted: str, tmp_path: Path):
+    (tmp_path / "memory.max").write_text(f"{limit_mb * 1024 * 1024}\n")
+    (tmp_path / "memory.current").write_text("0\n")
+    settings = load_settings({f"{V}MAX_SESSIONS": str(sessions)}, tmp_path).settings
+    assert check_memory(settings, container=True, cgroup=tmp_path).found.endswith(wanted)
 
 
 def test_without_a_container_limit_the_machine_counts(tmp_path: Path):

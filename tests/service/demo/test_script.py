@@ -160,3 +160,8 @@ def test_the_same_step_of_another_session_or_turn_is_counted_apart(ask):
 def test_a_script_that_means_nothing_is_refused(ask, text):
     with pytest.raises(ScriptError):
         answer(ask(text))
+
+
+def test_an_unknown_step_is_told_at_once_with_the_known_ones(ask):
+    with pytest.raises(ScriptError, match=r"^step 1: unknown sleep, wait; known: .*delay_ms.*text.*tool,"):
+        answer(ask({"text": "fine"}, {"wait": 1, "sleep": 2}))

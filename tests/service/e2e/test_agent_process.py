@@ -81,6 +81,19 @@ async def test_a_child_that_left_its_tree_ends_with_a_crash(
     await until_still(beat)
 
 
+async def test_a_child_that_left_its_tree_ends_though_its_launcher_was_killed(
+    shared_service: ServiceProcess, client: Client
+) -> None:
+    user = "daemon-launcher"
+    session = await client.create(user)
+    start = "(setsid sleep 1000 >/dev/null 2>&1 &)"
+    assert await client.say(session, script(bash(start), {"text": "started"})) == "started"
+    await until(lambda: "sleep" in names(shared_service, user))
+    shared_service.launcher(user).kill()
+    await until(lambda: shared_service.inhabitants(user) == [])
+    assert "script" in await client.recall(session)
+
+
 async def test_a_child_that_left_its_tree_ends_with_its_session(
     shared_service: ServiceProcess, client: Client
 ) -> None:
@@ -113,6 +126,10 @@ async def start_daemon(service: ServiceProcess, client: Client, session: str, us
     size = size_of(beat)
     await until(lambda: size_of(beat) > size)
     return beat
+
+
+def names(service: ServiceProcess, user: str) -> set[str]:
+    return {one.name() for one in service.inhabitants(user)}
 
 
 async def until_still(beat: Path) -> None:

@@ -1,19 +1,21 @@
 """kill -9 of the service: what a client saw is there after the restart, and no process outlives it."""
 
 import asyncio
-import os
 import random
 import shutil
+from collections import Counter
 
 import pytest
+from tests.proof import amount
 from tests.service.e2e.client import Client, Event, Follower, assert_dense, bash, script, tokens
 from tests.service.e2e.conftest import Storage
 from tests.service.e2e.service_process import ServiceProcess, Services
 from tests.waiting import until
 
-pytestmark = [pytest.mark.tier("cli", "linux"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.tier("cli", "linux"), pytest.mark.timeout(300)]
 
-SAMPLES = 50 if os.environ.get("PROOF") else 5
+SAMPLES = amount(5, 50)
+SAMPLES_A_TEST = 5
 BEAT = "while :; do echo x >> beat; sleep 0.02; done"
 
 
@@ -80,16 +82,18 @@ async def test_a_turn_cut_while_bash_runs(service: ServiceProcess) -> None:
     assert beat.stat().st_size == size
 
 
-async def test_turns_cut_anywhere(service: ServiceProcess) -> None:
+@pytest.mark.parametrize("first", range(0, SAMPLES, SAMPLES_A_TEST))
+async def test_turns_cut_anywhere(service: ServiceProcess, proven: Counter[str], first: int) -> None:
     """Seeded points: after some items of a turn, counted over its deltas and events, and a moment more."""
     turn = script(
         {"thinking": "hm " * 20, **bash("echo one; seq 200"), "delay_ms": 1},
         {"text": "and then", **bash("sleep 0.05; echo two")},
         tokens(60, 2),
     )
-    for sample in range(SAMPLES):
+    for sample in range(first, first + SAMPLES_A_TEST):
         dice = random.Random(sample)
         await one_sample(service, turn, dice.randrange(1, 90), dice.random() * 0.03)
+        proven["kill points"] += 1
 
 
 async def one_sample(service: ServiceProcess, turn: str, items: int, moment: float) -> None:

@@ -59,6 +59,46 @@ async def test_a_failure_that_passes_is_not_seen(client: Client) -> None:
     assert "session.error" not in [event["type"] for event in await client.events(session)]
 
 
+WORDS = "a text that is cut after a few of its words"
+CUT = {"cut": 5, "text": WORDS, "delay_ms": 30}
+
+
+async def test_a_stream_that_is_cut_and_tried_again_is_shown_once(client: Client) -> None:
+    session = await client.create("model-cut")
+    async with client.follow(session, deltas=True) as follower:
+        chunks = [chunk async for chunk in client.chunks(session, script({**CUT, "times": 1}))]
+        await follower.until_type("session.status_idle")
+    assert "".join(chunk["text"] or "" for chunk in chunks) == WORDS
+    assert chunks[-1]["type"] == "done"
+    started, withdrawn = concluded(follower.deltas)
+    (said,) = (event for event in follower.events if event["type"] == "agent.message")
+    assert (started, said["content"][0]["text"]) == ([*withdrawn, said["id"]], WORDS)
+    assert len(withdrawn) == 1
+    ends = [event["is_error"] for event in follower.events if event["type"] == "span.model_request_end"]
+    assert ends == [True, False]
+
+
+async def test_a_stream_that_is_always_cut_leaves_nothing_said(client: Client) -> None:
+    session = await client.create("model-cuts")
+    async with client.follow(session, deltas=True) as follower:
+        chunks = [chunk async for chunk in client.chunks(session, script(CUT))]
+        await follower.until_type("session.status_idle")
+    shown = "".join(chunk["text"] or "" for chunk in chunks)
+    assert shown
+    assert WORDS.startswith(shown)
+    assert chunks[-1]["type"] == "error"
+    started, withdrawn = concluded(follower.deltas)
+    assert started == withdrawn
+    assert len(withdrawn) > 1
+    assert "agent.message" not in [event["type"] for event in follower.events]
+
+
+def concluded(deltas: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """The ids of the messages that were begun, and of those that were withdrawn."""
+    started = [one["event"]["id"] for one in deltas if one["type"] == "event_start"]
+    return started, [one["event_id"] for one in deltas if one["type"] == "event_withdrawn"]
+
+
 async def test_a_stalled_model_runs_into_the_timeout(client: Client) -> None:
     session = await client.create("model-stall")
     await client.say(session, "my name is Robin")

@@ -56,8 +56,8 @@ async def test_five_megabytes_in_one_message_arrive_whole(services: Services, mo
         session = await client.create()
         assert await client.say(session, "speak long") == LONG
         chunks = [chunk async for chunk in client.chunks(session, "speak long again")]
-        assert "".join(chunk.get("text", "") for chunk in chunks) == LONG
-        assert chunks[-1] == {"type": "done"}
+        assert "".join(chunk["text"] or "" for chunk in chunks) == LONG
+        assert chunks[-1]["type"] == "done"
         texts = [
             event["content"][0]["text"] for event in await client.last_turn(session) if "content" in event
         ]

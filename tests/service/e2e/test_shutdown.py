@@ -41,7 +41,7 @@ async def test_a_turn_that_ends_in_time_is_answered_whole(services: Services) ->
             assert await one.until_ended() == await two.until_ended() == "closed"
             assert one.events[-1]["stop_reason"] == two.events[-1]["stop_reason"] == {"type": "end_turn"}
     assert "".join(chunk["text"] for chunk in chunks[:-1]) == said(100)
-    assert chunks[-1] == {"type": "done"}
+    assert chunks[-1]["type"] == "done"
     assert await asyncio.to_thread(service.wait) == 0
     service.assert_nothing_left()
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.service.commands.program import run
-from tests.service.e2e.service_process import ServiceProcess
+from tests.service.e2e.client import Client
+from tests.service.e2e.service_process import ServiceProcess, Services
 
 from claude_agent_http import __version__
 
@@ -43,6 +44,20 @@ def test_the_demo_says_that_it_is_one(shared_service: ServiceProcess) -> None:
     assert "DEMO MODEL" in shared_service.log
     for path in ("/", "/health"):
         assert httpx.get(shared_service.url + path, trust_env=False).json()["model"]["mode"] == "demo"
+
+
+@pytest.mark.tier("cli")
+async def test_without_a_key_a_container_starts_and_says_what_it_lacks(services: Services) -> None:
+    service = services.start(CLAUDE_AGENT_CONTAINER="yes")
+    assert "none (every turn will fail)" in service.log
+    assert "set ANTHROPIC_API_KEY, or CLAUDE_AGENT_MODEL_DEMO=on" in service.log
+    async with Client(service.url) as client:
+        health = await client.http.get("/health")
+        assert (health.status_code, health.json()["status"]) == (200, "degraded")
+        assert health.json()["model"]["mode"] == "none"
+        assert "ANTHROPIC_API_KEY" in health.json()["hint"]
+        answer = await client.chat(await client.create("ann"), "hello")
+    assert answer.status_code == 502, answer.text
 
 
 @pytest.mark.tier("cli")

@@ -28,6 +28,13 @@ def _impatient(dsn: str, clock: TickingClock) -> Store:
     return SqlStore(PostgresDatabase(address, pool_size=2, start_seconds=0.5, lock_seconds=0.2), clock)
 
 
+def _over_tcp(dsn: str, port: int, clock: TickingClock) -> Store:
+    """The same database behind a port of ours, where a `_relay` can serve it."""
+    database = PostgresAddress.parse(dsn).url.database or ""
+    url = postgres_url(host="127.0.0.1", port=port, username="postgres", database=database, sslmode="disable")
+    return postgres_store(url, clock)
+
+
 @pytest.mark.tier("postgres")
 async def test_a_second_service_waits_and_is_refused(
     postgres_place: Place, postgres_dsn: str, clock: TickingClock
@@ -144,11 +151,7 @@ async def test_a_server_that_starts_late_is_waited_for(
     postgres_server: PostgresServer, postgres_dsn: str, clock: TickingClock
 ) -> None:
     port = _free_port()
-    database = PostgresAddress.parse(postgres_dsn).url.database or ""
-    store = postgres_store(
-        postgres_url(host="127.0.0.1", port=port, username="postgres", database=database, sslmode="disable"),
-        clock,
-    )
+    store = _over_tcp(postgres_dsn, port, clock)
     opening = asyncio.create_task(store.open())
     await asyncio.wait([opening], timeout=0.2)
     assert not opening.done()
@@ -163,11 +166,7 @@ async def test_a_server_that_falls_silent_fails_the_ping_and_then_recovers(
     postgres_server: PostgresServer, postgres_dsn: str, clock: TickingClock
 ) -> None:
     port = _free_port()
-    database = PostgresAddress.parse(postgres_dsn).url.database or ""
-    store = postgres_store(
-        postgres_url(host="127.0.0.1", port=port, username="postgres", database=database, sslmode="disable"),
-        clock,
-    )
+    store = _over_tcp(postgres_dsn, port, clock)
     async with _relay(port, postgres_server.socket_folder) as flowing:
         await store.open()
         session = await store.sessions.create(new_session())

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import httpx
 
+from claude_agent_http.commands.terminal import this_program
+
 __all__ = ["ChatClient", "ChatError"]
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
@@ -80,7 +82,7 @@ class ChatClient:
     def _unreached(self, error: Exception) -> ChatError:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return ChatError(
-                f"nothing answers at {self._url}; start the service with `claude-agent-http serve`"
+                f"nothing answers at {self._url}; start the service with `{this_program()} serve`"
             )
         if isinstance(error, httpx.TimeoutException):
             return ChatError(f"{self._url} did not answer in time")

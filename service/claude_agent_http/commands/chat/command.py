@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import sys
 
+from claude_agent_http.commands.chat import DEFAULT_URL
 from claude_agent_http.commands.chat.client import ChatClient, ChatError
 from claude_agent_http.commands.chat.screen import Screen
+from claude_agent_http.commands.terminal import this_program
 
 __all__ = ["run_chat"]
 
@@ -55,8 +58,12 @@ def _talk(screen: Screen, url: str, session: str, once: str | None) -> int:
         except ChatError as error:
             screen.error(str(error))
             good = False
-    screen.note(f"go on with: claude-agent-http chat --session {session}")
+    screen.note(f"go on with: {this_program()} chat{_url_option(url)} --session {session}")
     return 0 if good or sys.stdin.isatty() else 1
+
+
+def _url_option(url: str) -> str:
+    return "" if url == DEFAULT_URL else f" --url {shlex.quote(url)}"
 
 
 async def _turn(screen: Screen, url: str, session: str, message: str) -> bool:

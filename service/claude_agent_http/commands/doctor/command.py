@@ -20,8 +20,10 @@ from claude_agent_http.commands.doctor.folders import (
 from claude_agent_http.commands.doctor.identity import check_model, check_uid
 from claude_agent_http.commands.doctor.memory import check_memory
 from claude_agent_http.commands.doctor.port import check_port
-from claude_agent_http.commands.terminal import stdout
-from claude_agent_http.settings import Loaded, SettingsError, load_settings
+from claude_agent_http.commands.doctor.system import check_system
+from claude_agent_http.commands.terminal import stdout, this_program
+from claude_agent_http.settings import Loaded, SettingsError, hints, is_container, load_settings
+from claude_agent_http.system import in_container
 
 __all__ = ["examine", "run_doctor"]
 
@@ -30,7 +32,8 @@ _STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
 
 def run_doctor(*, as_json: bool, config_file: Path | None) -> int:
     findings: list[Finding] = []
-    for finding in examine(os.environ, Path.cwd(), config_file):
+    detected = in_container(os.environ)
+    for finding in examine(os.environ, Path.cwd(), config_file, detected=detected):
         findings.append(finding)
         if not as_json:
             _print(finding)
@@ -41,33 +44,40 @@ def run_doctor(*, as_json: bool, config_file: Path | None) -> int:
     return 1 if failed else 0
 
 
-def examine(environ: Mapping[str, str], cwd: Path, config_file: Path | None = None) -> Iterator[Finding]:
-    """Each finding as soon as it is made. A broken configuration leaves only HOME to be checked."""
-    yield check_home(environ)
+def examine(
+    environ: Mapping[str, str], cwd: Path, config_file: Path | None = None, *, detected: bool = False
+) -> Iterator[Finding]:
+    """Each finding as soon as it is made; `detected` says whether this looks like a container. A broken
+    configuration leaves only the system and HOME to be checked."""
+    container = is_container(environ, detected=detected)
+    yield check_system(container)
+    yield check_home(environ, container)
     try:
-        loaded = load_settings(environ, cwd, config_file)
+        loaded = load_settings(environ, cwd, config_file, in_container=detected)
     except SettingsError as error:
-        advice = "correct the keys named here; `claude-agent-http config` shows them all when it is right"
+        advice = f"correct the keys named here; `{this_program()} config` shows them all when it is right"
         yield fail("configuration", str(error), advice)
         return
     yield _configuration(loaded)
     settings = loaded.settings
     yield check_model(loaded)
     yield check_uid(loaded)
-    yield check_base_dir(settings)
-    yield check_database_dir(settings)
+    yield check_base_dir(settings, container)
+    yield check_database_dir(settings, container)
     yield check_disk(settings)
     yield check_database(settings)
-    yield check_port(settings)
+    yield check_port(settings, container)
     yield check_cpu(settings)
     yield check_agent_cli(settings, environ)
-    yield check_memory(settings)
+    yield check_memory(settings, container)
 
 
 def _configuration(loaded: Loaded) -> Finding:
     source = str(loaded.config_file or "environment and defaults")
-    if loaded.warnings:
-        return warn("configuration", "; ".join(loaded.warnings), "correct or remove them")
+    # That no model is configured is a finding of its own.
+    warnings = [warning for warning in loaded.warnings if warning not in hints(loaded.settings)]
+    if warnings:
+        return warn("configuration", "; ".join(warnings), "correct or remove them")
     return ok("configuration", source)
 
 

@@ -13,13 +13,12 @@ __all__ = ["check_base_dir", "check_database_dir", "check_disk", "check_home"]
 
 _MB = 1024 * 1024
 _LOW_MB, _EMPTY_MB = 1024, 100
-_MOUNT_ADVICE = (
-    "give it to this user (`chown -R {uid}:{gid} {path}`); with bind mounts also set UID and GID in .env"
-)
 
 
-def check_home(environ: Mapping[str, str]) -> Finding:
-    advice = "set HOME to a folder that this user can write (in the image it is /home/claudeuser)"
+def check_home(environ: Mapping[str, str], container: bool) -> Finding:
+    advice = "set HOME to a folder that this user can write"
+    if container:
+        advice += " (in the image it is /home/claudeuser; an outdated image must be built again)"
     home = environ.get("HOME", "")
     if not home:
         return fail("home", "HOME is not set: the agent's CLI cannot start", advice)
@@ -27,21 +26,21 @@ def check_home(environ: Mapping[str, str]) -> Finding:
         return fail("home", f"HOME is {home!r}, which is not an absolute path", advice)
     if not Path(home).is_dir():
         what = "is no folder" if Path(home).exists() else "does not exist"
-        return fail(
-            "home", f"HOME is {home}, which {what}", f"{advice}; an outdated image must be built again"
-        )
+        return fail("home", f"HOME is {home}, which {what}", advice)
     reason = _why_not_writable(Path(home))
     return fail("home", f"HOME is {home}: {reason}", advice) if reason else ok("home", f"{home} is writable")
 
 
-def check_base_dir(settings: Settings) -> Finding:
-    return _check_folder("users' folder", settings.user.base_dir, may_make=settings.user.auto_create_dir)
+def check_base_dir(settings: Settings, container: bool) -> Finding:
+    folder, may_make = settings.user.base_dir, settings.user.auto_create_dir
+    return _check_folder("users' folder", folder, may_make=may_make, container=container)
 
 
-def check_database_dir(settings: Settings) -> Finding:
+def check_database_dir(settings: Settings, container: bool) -> Finding:
     if settings.session.storage != "sqlite":
         return ok("database folder", f"not needed with {settings.session.storage}")
-    return _check_folder("database folder", settings.session.sqlite_path.parent, may_make=True)
+    folder = settings.session.sqlite_path.parent
+    return _check_folder("database folder", folder, may_make=True, container=container)
 
 
 def check_disk(settings: Settings) -> Finding:
@@ -59,24 +58,28 @@ def check_disk(settings: Settings) -> Finding:
     return (warn if free >= _EMPTY_MB else fail)("disk space", found, advice)
 
 
-def _check_folder(name: str, folder: Path, *, may_make: bool) -> Finding:
+def _check_folder(name: str, folder: Path, *, may_make: bool, container: bool) -> Finding:
     if not folder.exists() and not may_make:
         return fail(name, f"{folder} does not exist", "create it, or set user.auto_create_dir to true")
     place = _existing(folder)
     if reason := _why_not_writable(place):
-        advice = _MOUNT_ADVICE.format(uid=os.geteuid(), gid=os.getegid(), path=place)
-        return fail(name, f"{place} is not writable: {reason}", advice)
+        return fail(name, f"{place} is not writable: {reason}", _give_it(place, container))
     if place != folder:
         return ok(name, f"{folder} will be made in {place}, which is writable")
-    return _owned(name, folder)
+    return _owned(name, folder, container)
 
 
-def _owned(name: str, folder: Path) -> Finding:
+def _owned(name: str, folder: Path, container: bool) -> Finding:
     owner = folder.stat().st_uid
     if owner in {os.geteuid(), 0}:
         return ok(name, f"{folder} is writable")
-    advice = _MOUNT_ADVICE.format(uid=os.geteuid(), gid=os.getegid(), path=folder)
-    return warn(name, f"{folder} is writable, but belongs to uid {owner}; we are {os.geteuid()}", advice)
+    found = f"{folder} is writable, but belongs to uid {owner}; we are {os.geteuid()}"
+    return warn(name, found, _give_it(folder, container))
+
+
+def _give_it(folder: Path, container: bool) -> str:
+    advice = f"give it to this user (`chown -R {os.geteuid()}:{os.getegid()} {folder}`)"
+    return f"{advice}; with bind mounts also set UID and GID in .env" if container else advice
 
 
 def _existing(folder: Path) -> Path:

@@ -12,7 +12,7 @@ def check_uid(loaded: Loaded) -> Finding:
     uid = os.geteuid()
     if uid != 0:
         return ok("uid", f"runs as uid {uid}")
-    advice = "run as another user (the image uses uid 1000)"
+    advice = "run as another user" + (" (the image uses uid 1000)" if loaded.in_container else "")
     if loaded.settings.defaults.permission_mode == "bypassPermissions":
         found = "runs as root with bypassPermissions: an agent can change everything on this machine"
         return warn("uid", found, f"{advice}, or set defaults.permission_mode")
@@ -25,7 +25,10 @@ def check_model(loaded: Loaded) -> Finding:
         advice = "for a real model set ANTHROPIC_API_KEY (https://console.anthropic.com) and start again"
         return warn("model key", "no key is set: the scripted demo model answers", advice)
     if not settings.has_model_access:
-        advice = "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL"
+        advice = (
+            "set ANTHROPIC_API_KEY, or ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL, or "
+            "CLAUDE_AGENT_MODEL_DEMO=on for scripted answers"
+        )
         return warn("model key", "no key is set and the demo model is off: every turn will fail", advice)
     keys = ("api_key", "auth_token", "base_url")
     given = [f"{key} from {origins[f'model.{key}']}" for key in keys if getattr(settings.model, key)]

@@ -15,18 +15,13 @@ _SERVICE_MB = 120
 _MB = 1024 * 1024
 
 
-def check_memory(settings: Settings, cgroup: Path = Path("/sys/fs/cgroup")) -> Finding:
+def check_memory(settings: Settings, container: bool, cgroup: Path = Path("/sys/fs/cgroup")) -> Finding:
     free, limit, sessions = available_mb(cgroup), settings.api.memory_limit_mb, settings.api.max_sessions
     room = max(0, (min(free, limit) - _SERVICE_MB) // SESSION_MB)
-    found = (
-        f"{free} MB available, limit {limit} MB: room for about {room} live sessions of {sessions} allowed"
-    )
+    found = f"{free} MB available, limit {limit} MB: {_enough_for(room, sessions)}"
     if room == 0:
-        return fail(
-            "memory",
-            found,
-            f"give it at least {_SERVICE_MB + SESSION_MB} MB (container limit, memory_limit_mb)",
-        )
+        where = "the container's limit and api.memory_limit_mb" if container else "api.memory_limit_mb"
+        return fail("memory", found, f"give it at least {_SERVICE_MB + SESSION_MB} MB ({where})")
     if limit > free:
         advice = "the kernel may act before the limit does: lower api.memory_limit_mb or give it more memory"
         return warn("memory", found, advice)
@@ -34,6 +29,14 @@ def check_memory(settings: Settings, cgroup: Path = Path("/sys/fs/cgroup")) -> F
         advice = f"lower api.max_sessions or raise the memory: a live session takes about {SESSION_MB} MB"
         return warn("memory", found, advice)
     return ok("memory", found)
+
+
+def _enough_for(room: int, sessions: int) -> str:
+    if room == 0:
+        return "too little for one live session"
+    if room < sessions:
+        return f"enough for about {room} live sessions, where api.max_sessions allows {sessions}"
+    return f"enough for the {sessions} live sessions that api.max_sessions allows"
 
 
 def available_mb(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -13,7 +13,7 @@ __all__ = ["check_port"]
 _TIMEOUT = httpx.Timeout(2)
 
 
-def check_port(settings: Settings) -> Finding:
+def check_port(settings: Settings, container: bool) -> Finding:
     host, port = settings.api.host, settings.api.port
     try:
         address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -24,13 +24,13 @@ def check_port(settings: Settings) -> Finding:
     except socket.gaierror as error:
         return fail("port", f"{host} is no address of this machine: {error.strerror}", "correct api.host")
     except OSError as error:
-        return _refused(host, port, error)
+        return _refused(host, port, error, container)
     return ok("port", f"{host}:{port} is free")
 
 
-def _refused(host: str, port: int, error: OSError) -> Finding:
+def _refused(host: str, port: int, error: OSError, container: bool) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        return _taken(host, port)
+        return _taken(host, port, container)
     if error.errno == errno.EACCES:
         return fail(
             "port", f"this user may not listen on port {port}", "choose a port of 1024 or more (api.port)"
@@ -40,10 +40,10 @@ def _refused(host: str, port: int, error: OSError) -> Finding:
     return fail("port", f"cannot listen on {host}:{port}: {error.strerror}", "correct api.host and api.port")
 
 
-def _taken(host: str, port: int) -> Finding:
+def _taken(host: str, port: int, container: bool) -> Finding:
     advice = (
         f"see who has it (`ss -tlnp | grep :{port}`) and stop that, or choose another port "
-        "(CLAUDE_AGENT_API_PORT; with Compose API_PORT)"
+        f"(CLAUDE_AGENT_API_PORT{'; with Compose API_PORT' if container else ''})"
     )
     health = _health(host, port)
     if health is None:
