@@ -51,6 +51,16 @@ class Usage:
     cache_creation_input_tokens: int = 0
     cost_usd: float | None = None
 
+    def with_tokens_of(self, other: "Usage") -> "Usage":
+        """The tokens of both, and this one's cost."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_input_tokens + other.cache_read_input_tokens,
+            self.cache_creation_input_tokens + other.cache_creation_input_tokens,
+            self.cost_usd,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
