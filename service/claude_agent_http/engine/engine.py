@@ -16,11 +16,12 @@ from claude_agent_http.domain.errors import (
 from claude_agent_http.domain.event import Event, EventType, Followed, SessionDeleted
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.engine.admission import MemoryGauge
 from claude_agent_http.engine.follow import Follower
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
-from claude_agent_http.engine.live import LiveSessions, MemoryGauge
+from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.recovery import end_cut_turns
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
