@@ -154,6 +154,7 @@ class AgentRuntime(Protocol):
 
     def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         """Run one turn: events and deltas as they come, then exactly one TurnEnd, and nothing after it.
+        Behind it, nothing that is given to the store is stored ahead of the turn's transcript.
         What was begun in deltas comes whole under its id, or is Withdrawn before its text is said anew.
 
         Raises RuntimeDiedError when the process ends or its output makes no sense; the runtime is then dead.

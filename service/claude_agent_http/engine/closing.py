@@ -1,8 +1,9 @@
-"""The events that end a turn, in the order of the Managed Agents API: error, usage, idle."""
+"""The end of a turn, and its events in the order of the Managed Agents API: error, usage, idle."""
 
 from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.errors import ClaudeAgentError, StorageFullError
 from claude_agent_http.domain.event import NewEvent
-from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.domain.turn import ErrorKind, TurnEnd
 from claude_agent_http.ports import Ids
 
 
@@ -14,3 +15,9 @@ def closing_events(ids: Ids, turn_id: str | None, end: TurnEnd) -> list[NewEvent
         events.append(vocabulary.session_usage(ids.event_id(), turn_id, end.usage))
     events.append(vocabulary.status_idle(ids.event_id(), turn_id, end.stop_reason, end.interrupted))
     return events
+
+
+def not_stored(error: ClaudeAgentError) -> TurnEnd:
+    """The end of a turn whose events the log could not take."""
+    full = isinstance(error, StorageFullError)
+    return TurnEnd.failed(ErrorKind.STORAGE_FULL if full else ErrorKind.STORAGE_FAILED, str(error))

@@ -21,19 +21,17 @@ class Debt:
     def owe(self, events: Sequence[NewEvent]) -> None:
         self._events += events
 
-    async def settle(self, *, strict: bool = False) -> None:
-        """Store what is owed. A failure keeps the debt and is raised only when `strict`; a deleted
-        session owes nothing."""
+    async def settle(self) -> ClaudeAgentError | None:
+        """Store what is owed. Returns the failure, which keeps the debt; a deleted session owes nothing."""
         async with self._settling:
             owed = list(self._events)
             if not owed:
-                return
+                return None
             try:
                 await self._journal.append(self._session_id, owed)
             except SessionNotFoundError:
                 pass
-            except ClaudeAgentError:
-                if strict:
-                    raise
-                return
+            except ClaudeAgentError as error:
+                return error
             del self._events[: len(owed)]
+            return None

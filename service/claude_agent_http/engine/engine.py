@@ -183,7 +183,8 @@ class Engine:
         with self._hub.subscribe(session_id) as subscription:
             # Looked up after subscribing: a delete from now on ends the stream, one before is seen here.
             try:
-                await self.get(session_id)
+                if self._hub.head(session_id) is None:
+                    await self.get(session_id)
             except SessionNotFoundError:
                 return
             async for item in follower.items(subscription):

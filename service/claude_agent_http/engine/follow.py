@@ -39,6 +39,8 @@ class Follower:
             yield event
 
     async def _missed(self) -> AsyncIterator[Event]:
+        if self._hub.head(self._session_id) == self._cursor:
+            return
         while page := await self._log.read(self._session_id, after=self._cursor, limit=_PAGE):
             for event in page:
                 self._advance(event)

@@ -65,6 +65,7 @@ class Hub:
     def __init__(self) -> None:
         self._subscriptions: defaultdict[str, set[Subscription]] = defaultdict(set)
         self._partials: defaultdict[str, dict[str, _Partial]] = defaultdict(dict)
+        self._heads: dict[str, int] = {}
         self._closed = False
 
     @contextmanager
@@ -102,6 +103,10 @@ class Hub:
             for event_id, partial in self._partials.get(session_id, {}).items()
         ]
 
+    def head(self, session_id: str) -> int | None:
+        """The newest seq of a session whose turn runs in this process; None: only the log can tell."""
+        return self._heads.get(session_id)
+
     def end(self, deleted: SessionDeleted) -> None:
         """End the streams of a session that is gone."""
         self._close(deleted.session_id, deleted)
@@ -116,10 +121,12 @@ class Hub:
         """A whole event replaces its deltas; after an idle nothing more comes of what was begun."""
         partials = self._partials.get(session_id, {})
         partials.pop(event.id, None)
+        self._heads[session_id] = max(event.seq, self._heads.get(session_id, 0))
         if event.type is EventType.STATUS_IDLE:
             for event_id in list(partials):
                 self.withdraw(Withdrawn(session_id, event_id))
             self._partials.pop(session_id, None)
+            self._heads.pop(session_id, None)
 
     def _put(self, session_id: str, item: _Live) -> None:
         for subscription in self._subscriptions.get(session_id, ()):
@@ -127,5 +134,6 @@ class Hub:
 
     def _close(self, session_id: str, deleted: SessionDeleted | None = None) -> None:
         self._partials.pop(session_id, None)
+        self._heads.pop(session_id, None)
         for subscription in self._subscriptions.get(session_id, ()):
             subscription.close(deleted)

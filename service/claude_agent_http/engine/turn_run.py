@@ -6,9 +6,10 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError, StorageFullError
+from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError
 from claude_agent_http.domain.event import Delta, NewEvent, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, TurnEnd
+from claude_agent_http.engine.closing import not_stored
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_writer import TurnWriter
@@ -38,7 +39,6 @@ class TurnRun:
         try:
             async with asyncio.timeout(None) as hard_limit, self._watch(hard_limit):
                 end = await self._consume()
-            await self._writer.flush()
         except TimeoutError:
             self.runtime_is_spent = True
             end = TurnEnd.failed(
@@ -49,8 +49,7 @@ class TurnRun:
             end = TurnEnd.failed(ErrorKind.RUNTIME_DIED, str(error))
         except ClaudeAgentError as error:
             self.runtime_is_spent = True
-            full = isinstance(error, StorageFullError)
-            end = TurnEnd.failed(ErrorKind.STORAGE_FULL if full else ErrorKind.STORAGE_FAILED, str(error))
+            end = not_stored(error)
         return self._with_interrupt(end)
 
     @property

@@ -9,7 +9,7 @@ from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
-from claude_agent_http.engine.closing import closing_events
+from claude_agent_http.engine.closing import closing_events, not_stored
 from claude_agent_http.engine.debt import Debt
 from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.turn import Turn
@@ -63,9 +63,14 @@ class TurnSlot:
         return True
 
     async def end(self, turn: Turn, end: TurnEnd) -> None:
-        """Store how the turn ended; what cannot be stored now is owed, and goes in before anything else."""
+        """Store how the turn ended; what cannot be stored now is owed, and goes in before anything else.
+
+        Whoever waits for the turn is told so then, for nobody is to know what the log does not.
+        """
         self.debt.owe(closing_events(self._ids, turn.id, end))
-        await asyncio.shield(self.debt.settle())
+        failure = await asyncio.shield(self.debt.settle())
+        if failure is not None and end.error is None and end.interrupted is None:
+            end = not_stored(failure)
         self._log_end(turn, end)
         self._release()
         turn.ended.set_result(end)
@@ -86,14 +91,15 @@ class TurnSlot:
         message = vocabulary.user_message(turn.id, turn.prompt)
         running = vocabulary.status_running(self._ids.event_id(), turn.id)
         try:
-            await self.debt.settle(strict=True)
+            if failure := await self.debt.settle():
+                raise failure
             stored = await self._journal.append(self._session.id, [message, running])
         except Exception as unexpected:
             error = _known(unexpected)
             self._release()
             turn.opened.set_exception(error)
             turn.opened.exception()  # retrieved: whoever sent it may be gone
-            turn.ended.set_result(TurnEnd.failed(ErrorKind.STORAGE_FAILED, str(error)))
+            turn.ended.set_result(not_stored(error))
             return False
         turn.opened.set_result(stored[0])
         return True

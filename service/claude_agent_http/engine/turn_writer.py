@@ -7,88 +7,85 @@ from claude_agent_http.domain.event import NewEvent
 from claude_agent_http.engine.journal import Journal
 
 _WAITING_LIMIT = 256
+_GATHER_SECONDS = 0.005
 
 
 class TurnWriter:
     """Writes one turn's events in order without making the turn wait for each commit.
 
-    Events that come in while a commit runs go together into the next one. Use as a context manager; a
-    failed append is raised by the next `put`, `commit` or `flush`; what it could not store is `unstored`.
+    What comes within a few milliseconds, or while a commit runs, goes together into the next one. Use as a
+    context manager. A failed append is raised by the next `put` or `commit`; what was not stored by the exit
+    is `unstored`: the caller's to store, with the events that end the turn.
     """
 
     def __init__(self, journal: Journal, session_id: str) -> None:
         self._journal = journal
         self._session_id = session_id
         self._waiting: list[NewEvent] = []
-        self._changed = asyncio.Condition()
         self._accepted = 0
         self._stored = 0
         self._failure: ClaudeAgentError | None = None
-        self._closing = False
+        self._due: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
         self.unstored: list[NewEvent] = []
-        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "TurnWriter":
-        self._task = asyncio.create_task(self._run(), name=f"turn-writer {self._session_id}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        async with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        if self._task is not None:
-            await asyncio.shield(self._task)
-        self.unstored += self._waiting
+        self._failure = self._failure or ClaudeAgentError("the turn is over")
+        last, self._waiting = self._waiting, []
+        if self._due is not None:
+            self._due.cancel()
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+        self.unstored += last
 
     async def put(self, event: NewEvent) -> int:
-        """Queue an event, waiting while the queue is full. Returns its number for `stored`."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._failure or len(self._waiting) < _WAITING_LIMIT)
-            self._raise_failure()
-            self._waiting.append(event)
-            self._accepted += 1
-            self._changed.notify_all()
-            return self._accepted
+        """Queue an event, waiting while the queue is full. Returns its number, counted from 1."""
+        while len(self._waiting) >= _WAITING_LIMIT:
+            await self._write()
+        self._raise_failure()
+        self._waiting.append(event)
+        self._accepted += 1
+        self._write_soon()
+        return self._accepted
 
     async def commit(self, event: NewEvent) -> None:
         """Queue an event and return when it, and all before it, are stored."""
         number = await self.put(event)
-        await self._wait_stored(number)
+        while self._stored < number:
+            await self._write()
 
-    async def flush(self) -> None:
-        """Return when all that was put is stored."""
-        await self._wait_stored(self._accepted)
+    async def _write(self) -> None:
+        """Write what waits; while a batch is being written, wait for that one."""
+        self._raise_failure()
+        await asyncio.shield(self._begin())
+        self._raise_failure()
 
-    async def _wait_stored(self, number: int) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._failure or self._stored >= number)
-            if self._stored < number:
-                self._raise_failure()
+    def _write_soon(self) -> None:
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._begin)
 
-    async def _run(self) -> None:
-        while batch := await self._next_batch():
-            failure = await self._write(batch)
-            async with self._changed:
-                self._failure = failure
-                self._stored += 0 if failure else len(batch)
-                self._changed.notify_all()
-            if failure:
-                self.unstored += batch
-                return
+    def _begin(self) -> asyncio.Task[None]:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_batch(), name=f"turn-writer {self._session_id}")
+        return self._writing
 
-    async def _next_batch(self) -> list[NewEvent]:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting or self._closing)
-            batch, self._waiting = self._waiting, []
-            self._changed.notify_all()
-            return batch
-
-    async def _write(self, batch: list[NewEvent]) -> ClaudeAgentError | None:
+    async def _write_batch(self) -> None:
+        batch, self._waiting = self._waiting, []
         try:
             await self._journal.append(self._session_id, batch)
         except ClaudeAgentError as error:
-            return error
-        return None
+            self._failure = error
+            self.unstored += batch
+            return
+        self._stored += len(batch)
+        if self._waiting:
+            self._write_soon()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -145,7 +145,7 @@ class CliRuntime:
                 async for item in items:
                     if isinstance(item, TurnEnd):
                         # A turn that stands as ended in the log is part of the conversation too.
-                        await self._transcripts.settle()
+                        await self._transcripts.hand_over()
                         yield item
                         return
                     yield item

@@ -27,6 +27,7 @@ PROJECT_KEY = "agent"
 
 _log = structlog.get_logger(__name__)
 _STORE_SECONDS = 10.0
+_GATHER_SECONDS = 0.01
 _CONVERSATION = frozenset({"user", "assistant"})
 _METADATA = "agent_metadata"
 
@@ -35,10 +36,10 @@ class SdkTranscripts:
     """A `SessionStore` of the SDK. `project_key` stands in for the SDK's, made of the workspace's path: a
     conversation must be found again when its workspace has moved. None keeps what the SDK says.
 
-    An append is only accepted: the SDK would hold each result back for it. It is stored in the background,
-    one after the other in order; `settle` waits for that. What cannot be stored now is owed and stored
-    before anything newer: a conversation with a hole resumes without all that came after the hole. The debt
-    stays small, because a store that is away takes no new message either.
+    An append is only accepted: the SDK would hold each result back for it. What comes shortly after goes
+    with it, and all is stored in the background in order; `settle` waits for that. What cannot be stored
+    now is owed and stored before anything newer: a conversation with a hole resumes without all that came
+    after the hole. The debt stays small, because a store that is away takes no new message either.
     """
 
     def __init__(self, store: TranscriptStore, project_key: str | None = None) -> None:
@@ -46,20 +47,33 @@ class SdkTranscripts:
         self._project_key = project_key
         self._owed: deque[tuple[TranscriptKey, SessionStoreEntry]] = deque()
         self._storing: asyncio.Task[None] | None = None
+        self._due: asyncio.TimerHandle | None = None
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
         self._owed.extend((self._key(key), entry) for entry in entries)
-        self._storing = self._ensure_storing()
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._ensure_storing)
+
+    async def hand_over(self) -> None:
+        """Return when what was appended is stored, or will be no later than what the store is given next."""
+        under_way = self._storing is not None and not self._storing.done()
+        if under_way:
+            await self.settle()
+        elif self._owed:
+            self._storing = self._ensure_storing()
+            await asyncio.sleep(0)  # The task's first step gives the store what is owed.
 
     async def settle(self) -> None:
         """Return when what was appended is stored, as far as the store takes it."""
         if self._owed:
-            self._storing = self._ensure_storing()
-            await asyncio.shield(self._storing)
+            await asyncio.shield(self._ensure_storing())
 
     def _ensure_storing(self) -> asyncio.Task[None]:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         if self._storing is None or self._storing.done():
-            return asyncio.create_task(self._store_owed(), name="transcript")
+            self._storing = asyncio.create_task(self._store_owed(), name="transcript")
         return self._storing
 
     async def _store_owed(self) -> None:

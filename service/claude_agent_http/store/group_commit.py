@@ -1,6 +1,7 @@
 """Group commit: whatever came in while the last transaction ran goes into the next one.
 
-There is no timer: an idle committer takes a lone request at once, and a busy one gathers by itself.
+An idle committer takes a lone request at once, and a busy one gathers by itself. Only a request that is
+patient waits for others to go with.
 """
 
 import asyncio
@@ -52,15 +53,25 @@ class GroupCommit(Generic[Request, Result]):
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="group-commit")
 
-    async def submit(self, request: Request, weight: int) -> Result:
-        """Returns after the commit. Cancelling it leaves open whether the request is committed."""
+    async def submit(self, request: Request, weight: int, *, patience: float = 0) -> Result:
+        """Returns after the commit. Cancelling it leaves open whether the request is committed.
+
+        The request keeps its place in the order, but wakes an idle committer only after `patience` seconds.
+        """
         async with self._room:
             if self._closing or self._task is None:
                 raise StorageError(_CLOSED)
-            answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[Result] = loop.create_future()
             self._waiting.append(_Waiting(request, weight, answer))
-            self._wake.set()
-            return await answer
+            if not patience:
+                self._wake.set()
+                return await answer
+            due = loop.call_later(patience, self._wake.set)
+            try:
+                return await answer
+            finally:
+                due.cancel()
 
     async def close(self) -> None:
         """Commits what was accepted, as far as the time allows: what is left gets a StorageError, as does a

@@ -14,6 +14,9 @@ from claude_agent_http.store.group_commit import GroupCommit
 
 Write = Append | Entries
 
+# A transcript's end comes shortly before the events that close its turn, and goes into their transaction.
+_ENTRIES_PATIENCE_SECONDS = 0.005
+
 
 class Writes:
     """Owns the committing task of a store: `start` it once, `close` it to commit what was accepted."""
@@ -35,7 +38,7 @@ class Writes:
 
     async def keep(self, entries: Entries) -> None:
         """Returns after the commit. Raises StorageError."""
-        await self._commits.submit(entries, len(entries.rows))
+        await self._commits.submit(entries, len(entries.rows), patience=_ENTRIES_PATIENCE_SECONDS)
 
     async def _store(self, writes: Sequence[Write]) -> list[list[Event] | ClaudeAgentError]:
         now = self._clock.now()

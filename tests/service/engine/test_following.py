@@ -1,9 +1,10 @@
 """A reader sees each event once, in order, from wherever it starts and however slow it is."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from tests.service.engine.harness import TYPES_OF_A_PLAIN_TURN, Harness
+from tests.service.engine.harness import TYPES_OF_A_PLAIN_TURN, FullDisk, Harness, OtherLog
 from tests.waiting import until
 
 from claude_agent_http.domain import vocabulary
@@ -11,6 +12,8 @@ from claude_agent_http.domain.event import Delta, Event, EventType, Followed, Se
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.runtime.fake import Cut, Hang, Say, Wait
+from claude_agent_http.store import memory_store
+from claude_agent_http.system.clock import SystemClock
 
 
 async def read(harness: Harness, session: Session, until_seq: int, *, after: int = 0, deltas: bool = False):
@@ -38,6 +41,33 @@ async def test_a_live_reader_sees_the_same_as_the_log(harness: Harness) -> None:
     await harness.say(session, "one")
     await harness.say(session, "two")
     assert await reader == await harness.log(session)
+
+
+async def test_a_reader_that_missed_nothing_of_a_running_turn_does_not_read_the_log(make_harness) -> None:
+    memory = memory_store(SystemClock())
+    store = OtherLog(memory, log := CountedReads(memory.events))
+    go_on = asyncio.Event()
+    async with make_harness(store=store) as harness:
+        harness.runtimes.play = lambda _: (Wait(go_on), Say("so"))
+        session = await harness.session()
+        turn = await harness.turn(session, "go")
+        seq = (await turn.opened).seq + 1
+        before = log.reads
+        reader = asyncio.create_task(read(harness, session, 7, after=seq, deltas=True))
+        await until(lambda: bool(harness.engine._hub._subscriptions))
+        go_on.set()
+        events = [item for item in await reader if isinstance(item, Event)]
+        assert ([event.seq for event in events], log.reads) == (list(range(seq + 1, 8)), before)
+        await turn.ended
+        assert [item.seq for item in await read(harness, session, 7)] == list(range(1, 8))
+
+
+class CountedReads(FullDisk):
+    reads = 0
+
+    async def read(self, *args: Any, **kwargs: Any) -> list[Event]:
+        self.reads += 1
+        return await super().read(*args, **kwargs)
 
 
 async def test_deltas_join_to_the_message_under_its_id(harness: Harness) -> None:

@@ -300,3 +300,23 @@ async def test_a_prompt_that_kills_every_runtime_is_given_up(harness: Harness) -
     assert end.error.kind is ErrorKind.RUNTIME_DIED
     assert len(harness.runtimes.opened) == 2
     assert (await harness.say(session, "hi")).error is None
+
+
+async def test_who_waits_is_told_no_success_that_the_log_does_not_have_yet(make_harness) -> None:
+    memory = memory_store(SystemClock())
+    store = OtherLog(memory, disk := FullDisk(memory.events))
+    go_on = asyncio.Event()
+    async with make_harness(store=store) as harness:
+        harness.runtimes.play = lambda prompt: (Wait(go_on), Say("the answer"))
+        session = await harness.session()
+        turn = await harness.turn(session, "go")
+        await until(lambda: bool(harness.runtimes.alive))
+        disk.full = True
+        go_on.set()
+        end = await harness.engine.wait(turn, 10)
+        assert end.error is not None
+        assert end.error.kind is ErrorKind.STORAGE_FULL
+        disk.full = False
+        assert (await harness.say(session, "next")).error is None
+        # The turn itself went well, and so says the log once it can.
+        assert await harness.types(session) == TYPES_OF_A_PLAIN_TURN * 2

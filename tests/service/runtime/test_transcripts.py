@@ -209,6 +209,22 @@ async def test_an_append_does_not_wait_for_the_store_and_what_waits_is_stored_to
     assert store.appends == [("", ["0"]), ("", ["1", "2"]), ("subagents/agent-1", ["3"]), ("", ["4"])]
 
 
+async def test_what_is_handed_over_is_with_the_store_before_anything_else() -> None:
+    store = _Held()
+    transcripts = SdkTranscripts(cast("TranscriptStore", store))
+    key: SessionKey = {"project_key": "p", "session_id": "s"}
+    async with asyncio.timeout(5):
+        for number in range(3):
+            await transcripts.append(key, [{"type": "user", "uuid": str(number)}])
+        assert store.appends == []
+        await transcripts.hand_over()
+        assert store.appends == [("", ["0", "1", "2"])]
+        await transcripts.append(key, [{"type": "user", "uuid": "3"}])
+        asyncio.get_running_loop().call_soon(store.gate.set)
+        await transcripts.hand_over()
+    assert store.appends == [("", ["0", "1", "2"]), ("", ["3"])]
+
+
 class _Held:
     """A store that tells what it was given and answers once `gate` is set."""
 

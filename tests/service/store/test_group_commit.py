@@ -62,6 +62,32 @@ async def test_a_lone_request_is_committed_alone_and_at_once(commits: Commits) -
     await group.close()
 
 
+async def test_a_patient_request_goes_with_the_next_one_and_before_it(commits: Commits) -> None:
+    group = _started(commits)
+    commits.gate.set()
+    patient = asyncio.create_task(group.submit(2, 1, patience=60))
+    await asyncio.sleep(0)
+    assert [await asyncio.wait_for(group.submit(3, 1), 5), await patient] == [9, 4]
+    assert commits.batches == [[2, 3]]
+    await group.close()
+
+
+async def test_a_patient_request_that_stays_alone_is_committed_when_its_time_is_up(commits: Commits) -> None:
+    group = _started(commits)
+    commits.gate.set()
+    assert await asyncio.wait_for(group.submit(3, 1, patience=0.001), 5) == 9
+    await group.close()
+
+
+async def test_the_end_waits_for_no_patience(commits: Commits) -> None:
+    group = _started(commits)
+    commits.gate.set()
+    patient = asyncio.create_task(group.submit(2, 1, patience=60))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(group.close(), 4)
+    assert await patient == 4
+
+
 async def test_what_comes_in_during_a_commit_is_the_next_batch(commits: Commits) -> None:
     group = _started(commits)
     first, others = await _submit_behind_a_first(group, commits, range(1, 50))
