@@ -7,7 +7,7 @@ from claude_agent_http.domain.event import NewEvent
 from claude_agent_http.engine.journal import Journal
 
 _WAITING_LIMIT = 256
-_GATHER_SECONDS = 0.005
+_GATHER_SECONDS = 0.02
 
 
 class TurnWriter:

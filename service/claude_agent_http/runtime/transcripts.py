@@ -27,7 +27,7 @@ PROJECT_KEY = "agent"
 
 _log = structlog.get_logger(__name__)
 _STORE_SECONDS = 10.0
-_GATHER_SECONDS = 0.01
+_GATHER_SECONDS = 0.02
 _CONVERSATION = frozenset({"user", "assistant"})
 _METADATA = "agent_metadata"
 

@@ -1,6 +1,7 @@
 """What the shared SQL needs of a database: run a unit of work in one transaction."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Insert, Table
@@ -36,6 +37,7 @@ class Database(Protocol):
         ...
 
 
+@cache  # Building a statement costs more than running it.
 def insert_new(dialect: str, table: Table) -> Insert:
     """An insert that leaves out every row which a unique constraint knows already."""
     if dialect == "postgresql":

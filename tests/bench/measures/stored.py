@@ -1,6 +1,7 @@
 """Reading from a database of many stored sessions."""
 
 import asyncio
+import json
 import random
 import time
 from collections import defaultdict
@@ -56,7 +57,7 @@ async def _sampled(http: HttpSide, talked: list[str], asked: int) -> dict[str, l
             started = time.perf_counter()
             answer = await http.get(f"/api/v1/sessions{path(session_id)}")
             samples[name].append((time.perf_counter() - started) * 1000)
-            if not answer.json():
+            if not json.loads(answer):
                 raise RuntimeError(f"{name} found nothing")
     return samples
 
