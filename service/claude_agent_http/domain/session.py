@@ -55,11 +55,14 @@ _PHASE_OF = {
 def project(session: Session, events: Iterable[Event]) -> Session:
     """The session after these events; every store keeps its session row by this one rule."""
     for event in events:
+        is_message = event.type is EventType.USER_MESSAGE
         session = replace(
             session,
             last_seq=event.seq,
             last_active_at=max(session.last_active_at, event.processed_at),
             phase=_PHASE_OF.get(event.type, session.phase),
-            message_count=session.message_count + (event.type is EventType.USER_MESSAGE),
+            message_count=session.message_count + is_message,
+            # Its time to live may have run out between the look at the session and this message.
+            status=SessionStatus.ACTIVE if is_message else session.status,
         )
     return session

@@ -111,7 +111,7 @@ class Engine:
         """Open a closed session again and start its runtime ahead of the next message."""
         session = await self._store.sessions.set_status(session_id, SessionStatus.ACTIVE, self._clock.now())
         if self._limits.prestart:
-            self._live.warm(session)
+            await self._warm(session)
         return session
 
     async def delete(self, session_id: str) -> None:
@@ -190,6 +190,15 @@ class Engine:
             async for item in follower.items(subscription):
                 yield item
 
+    async def _warm(self, session: Session) -> None:
+        self._live.warm(session)
+        # Looked up afterwards: a delete from now on finds the runtime, one before is seen here.
+        try:
+            await self.get(session.id)
+        except SessionNotFoundError:
+            self._live.hibernate(session.id)
+            raise
+
     async def _expire(self) -> None:
         """Close sessions that nobody used for their time to live."""
         while True:
@@ -202,10 +211,7 @@ class Engine:
             await asyncio.sleep(min(_EXPIRY_SECONDS, self._limits.session_ttl_seconds))
 
     async def _close_unused(self) -> None:
-        now = self._clock.now()
-        before = now - timedelta(seconds=self._limits.session_ttl_seconds)
+        before = self._clock.now() - timedelta(seconds=self._limits.session_ttl_seconds)
         for session_id in await self._store.sessions.close_unused(before):
-            if self._live.turn_of(session_id) is None:
+            if self._live.turn_of(session_id) is None:  # else its message, accepted meanwhile, opens it again
                 self._live.hibernate(session_id)
-            else:  # Its message came while it was being closed, and was accepted.
-                await self._store.sessions.set_status(session_id, SessionStatus.ACTIVE, now)

@@ -76,14 +76,24 @@ class LiveSessions:
     async def ended(self, session_id: str) -> AsyncIterator[None]:
         """The session stopped, its processes gone, and no way to make it live again while this lasts."""
         self._ending[session_id] += 1
+        worker = self._workers.get(session_id)
         try:
-            if worker := self._workers.get(session_id):
+            if worker is not None:
                 worker.discard()
                 await self._join([self._tasks[session_id]], self._stop_limit)
             yield
+        except BaseException:
+            if worker is not None:
+                self._hand_on_debt(worker)
+            raise
         finally:
             self._ending[session_id] -= 1
             self._ending += Counter()  # drops the zeros
+
+    def _hand_on_debt(self, worker: SessionWorker) -> None:
+        """The session stays after all: somebody must store what its worker left behind."""
+        if worker.debt and worker.session.id not in self._workers:
+            self._own(SessionWorker(worker.session, self._parts, worker.debt))
 
     async def drain(self, seconds: float) -> None:
         """Take no new turn, give the running ones `seconds`, interrupt the rest, stop every runtime."""
@@ -114,13 +124,15 @@ class LiveSessions:
                 _log.error("a session's worker does not end", task=task.get_name())
 
     def _worker(self, session: Session) -> SessionWorker:
-        worker = self._workers.get(session.id)
-        if worker is None:
-            worker = self._workers[session.id] = SessionWorker(session, self._parts)
-            self._tasks[session.id] = asyncio.create_task(self._own(worker), name=f"session {session.id}")
+        return self._workers.get(session.id) or self._own(SessionWorker(session, self._parts))
+
+    def _own(self, worker: SessionWorker) -> SessionWorker:
+        session_id = worker.session.id
+        self._workers[session_id] = worker
+        self._tasks[session_id] = asyncio.create_task(self._run(worker), name=f"session {session_id}")
         return worker
 
-    async def _own(self, worker: SessionWorker) -> None:
+    async def _run(self, worker: SessionWorker) -> None:
         try:
             # The worker gets its turn in the same step of the loop that made it, before this first runs.
             await worker.run()

@@ -21,14 +21,17 @@ _log = structlog.get_logger(__name__)
 class TurnSlot:
     """`changed` is called whenever a turn comes or ends. `debt` is what the log still lacks."""
 
-    def __init__(self, session: Session, journal: Journal, ids: Ids, changed: Callable[[], None]) -> None:
-        self.debt = Debt(journal, session.id)
+    def __init__(
+        self, session: Session, journal: Journal, ids: Ids, debt: Debt, changed: Callable[[], None]
+    ) -> None:
+        self.debt = debt
         self._session = session
         self._journal = journal
         self._ids = ids
         self._changed = changed
         self._turn: Turn | None = None
         self._taken: Turn | None = None
+        self._end: TurnEnd | None = None
         self._opening: asyncio.Task[bool] | None = None
         self._waiting: asyncio.Task[None] | None = None
 
@@ -67,7 +70,10 @@ class TurnSlot:
 
         Whoever waits for the turn is told so then, for nobody is to know what the log does not.
         """
-        self.debt.owe(closing_events(self._ids, turn.id, end))
+        if self._end is None:
+            self._end = end
+            self.debt.owe(closing_events(self._ids, turn.id, end))
+        end = self._end  # Asked again after it was cancelled here: the first word stands.
         failure = await asyncio.shield(self.debt.settle())
         if failure is not None and end.error is None and end.interrupted is None:
             end = not_stored(failure)
@@ -116,7 +122,7 @@ class TurnSlot:
             await self.end(turn, TurnEnd(StopReason.END_TURN, interrupted=reason))
 
     def _release(self) -> None:
-        self._turn = self._taken = None
+        self._turn = self._taken = self._end = None
         if self._waiting is not None and self._waiting is not asyncio.current_task():
             self._waiting.cancel()
         self._changed()

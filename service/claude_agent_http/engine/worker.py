@@ -8,9 +8,16 @@ from typing import Any
 import structlog
 
 from claude_agent_http.domain import vocabulary
-from claude_agent_http.domain.errors import ClaudeAgentError, DrainingError, RuntimeStartError
+from claude_agent_http.domain.errors import (
+    ClaudeAgentError,
+    DrainingError,
+    RuntimeStartError,
+    SessionNotFoundError,
+)
+from claude_agent_http.domain.event import Event
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import ErrorKind, TurnEnd
+from claude_agent_http.engine.debt import Debt
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
@@ -42,15 +49,17 @@ class WorkerParts:
 class SessionWorker:
     """Lives from the first need of a runtime until the session hibernates. At most one turn at a time."""
 
-    def __init__(self, session: Session, parts: WorkerParts) -> None:
+    def __init__(self, session: Session, parts: WorkerParts, debt: Debt | None = None) -> None:
         self.session = session
+        self.debt = Debt(parts.journal, session.id) if debt is None else debt
         self._parts = parts
-        self._slot = TurnSlot(session, parts.journal, parts.ids, self._touch)
+        self._slot = TurnSlot(session, parts.journal, parts.ids, self.debt, self._touch)
         self._writing: tuple[Turn, TurnWriter] | None = None
         self._warm = False
         self._hibernate = False
         self._discarded = False
         self._changed = asyncio.Event()
+        self._queueing: asyncio.Timeout | None = None
         self._log = _log.bind(session_id=session.id, user_id=session.user_id)
         self.last_used = parts.clock.monotonic()
         self.has_runtime = False
@@ -68,6 +77,7 @@ class SessionWorker:
     def begin(self, turn: Turn) -> None:
         """Give the idle worker a turn; `turn.opened` and `turn.ended` tell the rest."""
         self._hibernate = False
+        turn.opened.add_done_callback(self._leave_if_deleted)
         self._slot.begin(turn)
 
     def warm(self) -> None:
@@ -79,6 +89,8 @@ class SessionWorker:
         """Stop the runtime as soon as no turn runs."""
         self._hibernate = True
         self._changed.set()
+        if self._queueing is not None and self.turn is None:
+            self._queueing.reschedule(self._now())
 
     def discard(self) -> None:
         """Stop as soon as may be: the session is about to be deleted, and what it owes the log with it."""
@@ -89,31 +101,45 @@ class SessionWorker:
 
     async def run(self) -> None:
         """The worker's life; ends when the session hibernates. A turn it has is settled whatever happens."""
-        end = TurnEnd.failed(ErrorKind.SERVICE_RESTARTED, str(DrainingError()))
         try:
-            while self.turn is not None or self._warm or (self._slot.debt and not self._discarded):
-                if self.turn is not None or self._warm:
-                    await self._live()
-                else:
-                    await self._pay_debt()
+            while self.turn is not None or self._warm or (self.debt and not self._discarded):
+                await self._go_on()
+        finally:
+            await self._slot.abandon(TurnEnd.failed(ErrorKind.SERVICE_RESTARTED, str(DrainingError())))
+
+    async def _go_on(self) -> None:
+        try:
+            if self.turn is not None or self._warm:
+                await self._live()
+            else:
+                await self._pay_debt()
         except Exception:
             self._log.exception("the session's worker failed")
-            end = TurnEnd.failed(ErrorKind.INTERNAL, "the service failed unexpectedly; its log says why")
-        finally:
-            await self._slot.abandon(end)
+            message = "the service failed unexpectedly; its log says why"
+            await self._slot.abandon(TurnEnd.failed(ErrorKind.INTERNAL, message))
 
     async def _live(self) -> None:
         """One life of a runtime: from its start to its end."""
-        self._warm = self._hibernate = False
+        self._warm = False
         try:
-            async with self._parts.slots, AsyncExitStack() as stack:
-                runtime = await self._start(stack)
-                if runtime is not None:
+            async with AsyncExitStack() as stack:
+                if await self._got_slot(stack) and (runtime := await self._start(stack)) is not None:
                     await self._serve(runtime)
         except RuntimeStartError as error:
             self._parts.starts.last_error = str(error)
             self._log.error("runtime did not start", reason=str(error))
             await self._slot.fail(ErrorKind.RUNTIME_START_FAILED, str(error))
+
+    async def _got_slot(self, stack: AsyncExitStack) -> bool:
+        """False when told to hibernate while all the others keep theirs."""
+        try:
+            async with asyncio.timeout(None) as self._queueing:
+                await stack.enter_async_context(self._parts.slots)
+        except TimeoutError:
+            return False
+        finally:
+            self._queueing = None
+        return True
 
     async def _start(self, stack: AsyncExitStack) -> AgentRuntime | None:
         """None when nobody wants the runtime any more by the time that it is this session's turn to start."""
@@ -146,9 +172,9 @@ class SessionWorker:
         while self.turn is None:
             if self._hibernate or self._now() >= deadline:
                 return False
-            until = min(deadline, self._now() + _DEBT_RETRY_SECONDS) if self._slot.debt else deadline
+            until = min(deadline, self._now() + _DEBT_RETRY_SECONDS) if self.debt else deadline
             await self._wait_change(until)
-            await self._slot.debt.settle()
+            await self.debt.settle()
         return True
 
     async def _run_turn(self, turn: Turn, runtime: AgentRuntime) -> bool:
@@ -163,7 +189,7 @@ class SessionWorker:
                 end = await run.run()
         finally:
             self._writing = None
-            self._slot.debt.owe(writer.unstored)
+            self.debt.owe(writer.unstored)
         if not (run.runtime_was_dead and self._slot.give_back(turn)):
             await self._slot.end(turn, end)
         return run.runtime_is_spent
@@ -184,7 +210,12 @@ class SessionWorker:
 
     async def _pay_debt(self) -> None:
         await self._wait_change(self._now() + _DEBT_RETRY_SECONDS)
-        await self._slot.debt.settle()
+        await self.debt.settle()
+
+    def _leave_if_deleted(self, opened: asyncio.Future[Event]) -> None:
+        """A message may come just too late for its session: the runtime is for nobody then."""
+        if not opened.cancelled() and isinstance(opened.exception(), SessionNotFoundError):
+            self.hibernate()
 
     async def _wait_change(self, until: float) -> None:
         self._changed.clear()

@@ -14,7 +14,7 @@ from claude_agent_http.store.columns import decode, encode
 from claude_agent_http.store.sessions import select_sessions, to_session
 from claude_agent_http.store.tables import events, sessions
 
-_PROJECTED = ("last_seq", "last_active_at", "phase", "message_count")
+_PROJECTED = ("last_seq", "last_active_at", "phase", "message_count", "status")
 _SAVE_SESSION = (
     update(sessions)
     .where(sessions.c.id == bindparam("session_id"))

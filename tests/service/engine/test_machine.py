@@ -1,216 +1,224 @@
-"""Random lives of an engine over fakes: whatever happens in whatever order, the log keeps its promises."""
+"""Random lives of an engine over fakes: whatever overlaps in whatever order, the log keeps its promises.
 
-import asyncio
-import tempfile
-from collections.abc import Coroutine
-from itertools import pairwise
-from pathlib import Path
-from typing import Any, TypeVar
+Time stands still, and a call of a store or a runtime that meets a closed gate returns when a rule lets it,
+so a drawn life is the same in every run. Rules begin operations and let the loop go some passes.
+"""
 
+from collections import Counter
+from contextlib import ExitStack
+
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
-from tests.service.engine.harness import FullDisk, OtherLog
-from tests.waiting import until
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from structlog.testing import capture_logs
+from tests.proof import amount
+from tests.service.engine.machine_checks import check_log
+from tests.service.engine.machine_life import EVERY_TIMER, FAULTS, PLAYS, Life
+from tests.service.engine.machine_requests import REQUESTS, Request
+from tests.service.engine.machine_world import GATES
 
-from claude_agent_http.domain.errors import BusyError, StorageError
-from claude_agent_http.domain.event import Event, EventType
-from claude_agent_http.domain.session import SessionPhase, project
-from claude_agent_http.engine import Engine, Limits, NewSession, Turn
-from claude_agent_http.ports import Store
-from claude_agent_http.runtime.fake import Die, FakeRuntimeFactory, Hang, Say, Step, UseTool
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
-from claude_agent_http.store import memory_store
-from claude_agent_http.system.clock import SystemClock
-from claude_agent_http.system.ids import CountedIds
+from claude_agent_http.domain.errors import BusyError
+from claude_agent_http.domain.session import SessionPhase, SessionStatus, project
+from claude_agent_http.engine import Limits
 
-T = TypeVar("T")
-LIMITS = Limits(
-    max_live=3,
-    max_live_per_user=2,
-    max_turns_at_once=3,
-    interrupt_grace_seconds=0.02,
-    stop_seconds=0.05,
-    session_ttl_seconds=0,
+pytestmark = pytest.mark.timeout(1800)
+PACE = st.sampled_from([0, 0, 1, 2, 3, 5, 8, None, None])
+"""Passes of the loop after a rule; None: until nothing more can happen at this moment."""
+NUMBER = st.integers(0, 30)
+SECONDS = st.sampled_from([0.001, 0.1, 1.0, 4.0, 6.0, 31.0, 40.0, 90.0])
+IDLE, TTL = 40.0, 90.0
+LIMITS = st.builds(
+    Limits,
+    max_live=st.integers(1, 3),
+    max_live_per_user=st.integers(1, 2),
+    max_turns_at_once=st.integers(1, 4),
+    max_starts_at_once=st.integers(1, 2),
+    memory_mb=st.just(1000),
+    idle_seconds=st.just(IDLE),
+    session_ttl_seconds=st.sampled_from([0.0, TTL]),
+    prestart=st.booleans(),
+    prestart_evicts_after_seconds=st.sampled_from([0.0, 30.0]),
 )
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Sessions of three users; turns that end well, die, hang or fill the disk; processes killed."""
+    """Sessions of two users, in processes that are drained or killed and started again on one store."""
 
-    sessions = Bundle("sessions")
+    @initialize(limits=LIMITS)
+    def begin(self, limits: Limits) -> None:
+        self.logs = ExitStack()
+        self.logs.enter_context(capture_logs())
+        self.life = Life(limits)
+        for user in ("a", "a", "b"):
+            self.life.create(user)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.store: Store = memory_store(SystemClock())
-        self.ids = CountedIds()
-        self.acknowledged: dict[str, list[str]] = {}
-        self.seen: dict[str, list[Event]] = {}
-        self.turns: dict[str, Turn] = {}
-        self.run(self._start())
+    @rule(requests=st.lists(REQUESTS, min_size=1, max_size=5), pace=PACE)
+    def requests_come(self, requests: list[Request], pace: int | None) -> None:
+        """Several may begin before the first has done anything; they overlap with all that are under way."""
+        self._begin(requests, pace)
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
+    @rule(requests=st.lists(REQUESTS, min_size=1, max_size=3), pace=PACE)
+    def more_requests_come(self, requests: list[Request], pace: int | None) -> None:
+        """So that they are as frequent as the rest of the world."""
+        self._begin(requests, pace)
 
-    async def _start(self) -> None:
-        disk = FullDisk(self.store.events)
-        self.disk, self.runtimes = disk, FakeRuntimeFactory(self.ids, self._play)
-        workspaces = FolderWorkspaces(Path(self.folder.name))
-        self.engine = Engine(
-            OtherLog(self.store, disk), self.runtimes, workspaces, SystemClock(), self.ids, LIMITS, lambda: 0
-        )
-        await self.engine.start()
+    @precondition(lambda self: self.life.calm)
+    @rule(number=NUMBER, play=st.sampled_from(PLAYS))
+    def a_message_comes_alone(self, number: int, play: str) -> None:
+        """With nothing else under way it is known who is refused."""
+        session = self.life.stored(self.life.session(number))
+        if session is not None and session.status is SessionStatus.ACTIVE:
+            refused = self.life.must_refuse(session)
+            sending = self.life.send(session.id, play)
+            self.life.go(None)
+            assert isinstance(sending.refused, BusyError) == refused, sending.refused
 
-    def _play(self, prompt: str) -> tuple[Step, ...]:
-        plays: dict[str, tuple[Step, ...]] = {
-            "die": (Say("half"), Die()),
-            "hang": (Say("wait"), Hang()),
-            "deaf": (Hang(deaf=True),),
-            "tool": (UseTool(), Say("done")),
-            "fill": (UseTool(run=self._fill), Say("done")),
-        }
-        return plays.get(prompt, (Say("fine", thinking=True), Say("fine")))
+    @rule(seconds=SECONDS, pace=PACE)
+    def time_jumps(self, seconds: float, pace: int | None) -> None:
+        """The process only notices afterwards."""
+        self.life.clock.advance(seconds)
+        self.life.go(pace)
 
-    def _fill(self) -> str:
-        self.disk.full = True
-        return "ok"
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: float) -> None:
+        self.life.glide(seconds)
 
-    @rule(target=sessions, user=st.sampled_from(["a", "b", "c"]))
-    def create(self, user: str) -> str:
-        session = self.run(self.engine.create(NewSession(user)))
-        self.acknowledged[session.id] = []
-        return session.id
+    @rule(names=st.lists(st.sampled_from(GATES), min_size=1, max_size=3))
+    def gates_close(self, names: list[str]) -> None:
+        for name in names:
+            self.life.gates.close(name)
 
-    @rule(session=sessions, prompt=st.sampled_from(["hi", "tool", "die", "hang", "deaf", "fill", "hi"]))
-    def send(self, session: str, prompt: str) -> None:
-        async def send() -> None:
-            try:
-                turn = await self.engine.send(session, prompt)
-            except (BusyError, StorageError):
-                return
-            self.acknowledged[session].append(turn.id)
-            self.turns[session] = turn
-            if prompt not in ("hang", "deaf"):
-                async with asyncio.timeout(5):
-                    await turn.ended
+    @precondition(lambda self: self.life.gates.waiting)
+    @rule(number=NUMBER, pace=PACE)
+    def one_goes_on(self, number: int, pace: int | None) -> None:
+        self.life.gates.let_go(number)
+        self.life.go(pace)
 
-        self.run(send())
+    @precondition(lambda self: not self.life.gates.all_open)
+    @rule(pace=PACE)
+    def gates_open(self, pace: int | None) -> None:
+        self.life.gates.open_all()
+        self.life.go(pace)
 
-    @rule(session=sessions)
-    def interrupt(self, session: str) -> None:
-        async def interrupt() -> None:
-            if await self.engine.interrupt(session):
-                async with asyncio.timeout(5):
-                    await self.turns[session].ended
+    @rule(fault=st.sampled_from(FAULTS), number=NUMBER)
+    def something_breaks(self, fault: str, number: int) -> None:
+        self.life.break_something(fault, self.life.session(number))
 
-        self.run(interrupt())
-
-    @precondition(lambda self: self.disk.full)
+    @precondition(lambda self: not self.life.process.disk.sound)
     @rule()
-    def make_room(self) -> None:
-        self.disk.full = False
+    def the_disk_heals(self) -> None:
+        self.life.process.disk.heal()
 
-    @rule(session=sessions)
-    def follow(self, session: str) -> None:
-        """A reader that goes on where it was sees what it has not seen, once."""
+    @rule(megabytes=st.sampled_from([0, 600, 2000]))
+    def memory_is_used(self, megabytes: int) -> None:
+        self.life.process.memory_mb = megabytes
 
-        async def follow() -> None:
-            seen = self.seen.setdefault(session, [])
-            after, last = len(seen), (await self.engine.get(session)).last_seq
-            if after == last:
-                return
-            async for item in self.engine.follow(session, after=after, deltas=False):
-                assert isinstance(item, Event)
-                seen.append(item)
-                if item.seq >= last:
-                    break
+    @precondition(lambda self: self.life.eventful and self.life.process.stopping is None)
+    @rule(seconds=st.sampled_from([0.0, 3.0]), pace=PACE)
+    def drain(self, seconds: float, pace: int | None) -> None:
+        self.life.process.stop(seconds)
+        self.life.go(pace)
 
-        async def bounded() -> None:
-            async with asyncio.timeout(5):
-                await follow()
+    @precondition(lambda self: self.life.process.stopping is not None)
+    @rule()
+    def start_again(self) -> None:
+        """At once: whoever waits for a drain may lose patience."""
+        self.life.kill_and_start_again()
 
-        self.run(bounded())
-
-    @rule(session=consumes(sessions))
-    def delete(self, session: str) -> None:
-        self.run(self.engine.delete(session))
-        del self.acknowledged[session]
-        self.seen.pop(session, None)
-        self.turns.pop(session, None)
-
+    @precondition(lambda self: self.life.eventful)
     @rule()
     def kill_and_start_again(self) -> None:
-        """A killed process writes nothing more; the next one finds the store as it was left."""
+        self.life.kill_and_start_again()
 
-        async def kill() -> None:
-            self.disk.full = True
-            await self.engine.stop(0)
-            await self._start()
-
-        self.run(kill())
-
+    @precondition(lambda self: self.life.eventful)
     @rule()
-    def stop_and_start_again(self) -> None:
-        async def stop() -> None:
-            await self.engine.stop(0)
-            await self._start()
+    def calm_down(self) -> None:
+        self.life.calm_down()
 
-        self.run(stop())
+    @precondition(lambda self: self.life.calm)
+    @rule()
+    def nobody_comes_for_long(self) -> None:
+        """Sessions give their runtimes back, and are closed in the end."""
+        self.life.glide(IDLE + EVERY_TIMER)
+        self.life.check_calm()
+        stats = self.life.process.engine.stats()
+        assert stats.live == stats.turns
+        self.life.glide(TTL + EVERY_TIMER)
+        for session in filter(None, map(self.life.stored, self.life.created)):
+            if self.life.limits.session_ttl_seconds and session.phase is SessionPhase.IDLE:
+                assert session.status is SessionStatus.CLOSED
+
+    # What holds after every step.
 
     @invariant()
-    def the_log_keeps_its_promises(self) -> None:
-        self.run(self._check())
+    def clients_get_answers(self) -> None:
+        self.life.process.check_answers()
 
-    async def _check(self) -> None:
-        for session_id, acknowledged in self.acknowledged.items():
-            session = await self.store.sessions.get(session_id)
-            log = await self.store.events.read(session_id, limit=10_000)
-            assert [event.seq for event in log] == list(range(1, len(log) + 1))
-            assert [event for event in log if event.id in set(acknowledged)] == [
-                event for event in log if event.type is EventType.USER_MESSAGE
-            ]
-            assert len({event.id for event in log}) == len(log)
-            assert self.seen.get(session_id, []) == log[: len(self.seen.get(session_id, []))]
-            assert project(session, log).phase is session.phase
-            _check_turns(log)
+    @invariant()
+    def sessions_live_their_time(self) -> None:
+        self.life.check_time_to_live()
+
+    @invariant()
+    def logs_keep_their_promises(self) -> None:
+        for session_id in self.life.created:
+            log, session = self.life.log(session_id), self.life.stored(session_id)
+            check_log(log)
+            if session is None or session_id in self.life.deleted:
+                assert (session, log) == (None, [])
+            else:
+                assert project(session, log).phase is session.phase
+                self.life.check_messages(session_id, log)
+
+    @invariant()
+    def readers_saw_the_log(self) -> None:
+        for reader in self.life.readers:
+            if self.life.stored(reader.session) is not None:
+                assert reader.seen == self.life.log(reader.session)[reader.after : reader.position]
+
+    @invariant()
+    def runtimes_and_turns_are_bounded(self) -> None:
+        assert self.life.runtimes.broken == []
+        limits, running = self.life.limits, [one.session for one in self.life.sendings if one.runs]
+        assert len(running) <= min(limits.max_turns_at_once, limits.max_live)
+        assert len(set(running)) == len(running), "one session has two turns"
+        users = Counter(one.user_id for one in map(self.life.stored, running) if one is not None)
+        assert all(turns <= limits.max_live_per_user for turns in users.values())
+
+    def _begin(self, requests: list[Request], pace: int | None) -> None:
+        for request in requests:
+            request(self.life)
+        self.life.go(pace)
 
     def teardown(self) -> None:
-        async def finish() -> None:
-            self.disk.full = False
-            await self.engine.stop(0)
-            await self._start()
-            for session_id in self.acknowledged:
-                session = await self.store.sessions.get(session_id)
-                assert session.phase is SessionPhase.IDLE
-                turn = await self.engine.send(session_id, "still there?")
-                async with asyncio.timeout(5):
-                    assert (await turn.ended).error is None
-            await self.engine.stop(0)
-            await until(lambda: not self.runtimes.alive)
-
+        if not hasattr(self, "life"):
+            return
         try:
-            self.run(finish())
+            self._finish()
         finally:
-            self.runner.close()
-            self.folder.cleanup()
+            self.life.process.kill()
+            self.life.loop.close()
+            self.logs.close()
 
-
-def _check_turns(log: list[Event]) -> None:
-    """Turns do not overlap, each starts with its message and ends idle, and no tool runs unannounced."""
-    marks = [event for event in log if event.type in (EventType.STATUS_RUNNING, EventType.STATUS_IDLE)]
-    for one, two in pairwise(marks):
-        assert one.type is not two.type
-        assert one.turn_id == two.turn_id or one.type is EventType.STATUS_IDLE
-    started = {e.data["tool_use_id"] for e in log if e.type is EventType.AGENT_TOOL_STARTED}
-    ran = {
-        e.data["tool_use_id"] for e in log if e.type is EventType.AGENT_TOOL_RESULT and not e.data["is_error"]
-    }
-    assert ran <= started
+    def _finish(self) -> None:
+        """Everything ends by itself; the next process finds sessions that answer."""
+        self.life.calm_down()
+        self.life.stop()
+        self.life.kill_and_start_again()
+        for session in filter(None, map(self.life.stored, self.life.created)):
+            assert session.phase is SessionPhase.IDLE
+            self.life.open_again(session.id)
+            last = self.life.send(session.id, "say")
+            self.life.glide(1)
+            assert last.end is not None, last.refused
+            assert last.end.error is None
+        self.logs_keep_their_promises()
 
 
 EngineMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=amount(500, 20_000),
+    stateful_step_count=amount(40, 80),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 TestEngineMachine = EngineMachine.TestCase

@@ -145,6 +145,14 @@ async def test_unused_sessions_are_closed(store: Store) -> None:
         assert await store.sessions.get(session.id) == session
 
 
+async def test_a_message_opens_the_session_that_was_closed_meanwhile(store: Store) -> None:
+    session = await store.sessions.create(new_session(status=SessionStatus.CLOSED))
+    await store.events.append(session.id, [new_event(type=EventType.STATUS_IDLE)])
+    assert (await store.sessions.get(session.id)).status is SessionStatus.CLOSED
+    await store.events.append(session.id, [new_event(type=EventType.USER_MESSAGE)])
+    assert (await store.sessions.get(session.id)).status is SessionStatus.ACTIVE
+
+
 async def test_at_most_500_sessions_are_closed_at_once(store: Store) -> None:
     await asyncio.gather(*(store.sessions.create(new_session()) for _ in range(501)))
     later = START + timedelta(seconds=1)

@@ -1,0 +1,68 @@
+"""What one session's log promises, whatever happened to it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from claude_agent_http.domain.event import Event, EventType
+from claude_agent_http.domain.turn import TurnEnd
+
+_MARKS = (EventType.STATUS_RUNNING, EventType.STATUS_IDLE)
+
+
+def check_log(log: Sequence[Event]) -> None:
+    assert [event.seq for event in log] == list(range(1, len(log) + 1))
+    assert len({event.id for event in log}) == len(log)
+    _check_marks(log)
+    _check_places(log)
+    _check_tools(log)
+
+
+def check_end(log: Sequence[Event], turn_id: str, end: TurnEnd) -> None:
+    """The turn's one end in the log is the one that its sender was told."""
+    [idle] = [event for event in log if event.turn_id == turn_id and event.type is EventType.STATUS_IDLE]
+    errors = [
+        event.data["error"]["type"]
+        for event in log
+        if event.turn_id == turn_id and event.type is EventType.SESSION_ERROR
+    ]
+    told = {"type": end.stop_reason.value} | ({"interrupted": end.interrupted} if end.interrupted else {})
+    if end.error is None:
+        assert (idle.data["stop_reason"], errors) == (told, [])
+    elif "storage" not in end.error.kind:  # else it is told what the log could not be
+        assert (idle.data["stop_reason"], errors) == (told, [end.error.kind.value])
+
+
+def _check_marks(log: Sequence[Event]) -> None:
+    """Turns do not overlap; each begins once with its message, and ends at most once."""
+    marks = [event for event in log if event.type in _MARKS]
+    assert [mark.type for mark in marks] == [_MARKS[number % 2] for number in range(len(marks))]
+    for running, idle in zip(marks[::2], marks[1::2], strict=False):
+        assert running.turn_id == idle.turn_id
+    runs = Counter(mark.turn_id for mark in marks[::2])
+    assert set(runs.values()) <= {1}
+    messages = [event.id for event in log if event.type is EventType.USER_MESSAGE]
+    assert messages == list(runs)
+    for message, running in pairwise(log):
+        assert message.type is not EventType.USER_MESSAGE or running.type is EventType.STATUS_RUNNING
+
+
+def _check_places(log: Sequence[Event]) -> None:
+    """What belongs to a turn stands between its beginning and its end."""
+    turn: str | None = None
+    for event in log:
+        if event.type is EventType.USER_MESSAGE:
+            turn = event.id
+        assert event.turn_id == turn, f"{event.type} outside its turn"
+        if event.type is EventType.STATUS_IDLE:
+            turn = None
+
+
+def _check_tools(log: Sequence[Event]) -> None:
+    """No tool ran before its start was stored."""
+    started = set[str]()
+    for event in log:
+        if event.type is EventType.AGENT_TOOL_STARTED:
+            started.add(event.data["tool_use_id"])
+        if event.type is EventType.AGENT_TOOL_RESULT and not event.data["is_error"]:
+            assert event.data["tool_use_id"] in started
