@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOCS", "Block", "blocks"]
+__all__ = ["DOCS", "ROOT", "Block", "blocks"]
 
-DOCS = Path(__file__).parents[2] / "docs"
-_FENCE = re.compile(r"```(\w*)")
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+_FENCE = re.compile(r"(```+)(\w*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,16 @@ class Block:
 
 def blocks(path: Path) -> Iterator[Block]:
     chapter = section = ""
-    language, start, inside = "", 0, list[str]()
+    fence, language, start, inside = "", "", 0, list[str]()
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fence = _FENCE.fullmatch(line)
-        if start and line == "```":
+        opening = _FENCE.fullmatch(line)
+        if start and line == fence:
             yield Block(chapter, section, language, "\n".join(inside) + "\n", start)
             start, inside = 0, []
         elif start:
             inside.append(line)
-        elif fence:
-            language, start = fence[1], number
+        elif opening:
+            (fence, language), start = opening.groups(), number
         elif line.startswith("### "):
             section = line.removeprefix("### ")
         elif line.startswith("## "):
