@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from claude_agent_http.api.chat_stream import chunks
 from claude_agent_http.api.json_text import ExactJSONResponse, to_json
-from claude_agent_http.api.models import ChatRequest, ChatResponse
+from claude_agent_http.api.models import ChatChunk, ChatRequest, ChatResponse
 from claude_agent_http.api.openapi import documented, event_stream
 from claude_agent_http.api.outcome import answered, stop_reason
 from claude_agent_http.api.parts import CurrentEngine, json_only, known_form
@@ -53,7 +53,7 @@ async def chat(body: ChatRequest, engine: CurrentEngine, response: Response) -> 
     summary="Chat, streamed",
     response_class=Response,
     responses={
-        **event_stream("ChatChunk", "The answer as it is written, one JSON object a `data:` line.", _EXAMPLE),
+        **event_stream("The answer as it is written, one JSON object a `data:` line.", _EXAMPLE, ChatChunk),
         **documented(404, 409, 429, 507, body=True),
     },
 )

@@ -18,10 +18,11 @@ from claude_agent_http.api.event_view import (
 )
 from claude_agent_http.api.fields import EventTypeName, Position, Seq
 from claude_agent_http.api.json_text import ExactJSONResponse, to_json
-from claude_agent_http.api.models import EventPage
+from claude_agent_http.api.models import EventPage, EventView
 from claude_agent_http.api.openapi import documented, event_stream
 from claude_agent_http.api.parts import CurrentEngine, SessionId
 from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
+from claude_agent_http.api.stream_models import EVENT_STREAM_MODELS
 from claude_agent_http.domain.event import Delta, Event, Followed, SessionDeleted, Withdrawn
 from claude_agent_http.engine import Engine
 
@@ -56,7 +57,9 @@ async def page_of_events(
     summary="Follow events",
     response_class=Response,
     responses={
-        **event_stream("EventView", "Every event behind the given point, then live ones.", _EXAMPLE),
+        **event_stream(
+            "Every event behind the given point, then live ones.", _EXAMPLE, EventView, *EVENT_STREAM_MODELS
+        ),
         **documented(404, 422),
     },
 )

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from claude_agent_http.api.models import ChatChunk, Problem
 from claude_agent_http.api.problems import PROBLEM_JSON
+from claude_agent_http.api.stream_models import EVENT_STREAM_MODELS
 
 __all__ = ["DESCRIPTION", "TAGS", "documented", "event_stream", "with_problems"]
 
@@ -31,6 +32,7 @@ _MEANINGS = {
     409: "The session is closed, or the id or key was used with other values.",
     413: "The body is larger than 1 MB.",
     415: "The body is not declared as `application/json`.",
+    421: "The service listens on a local address, and `Host` is no local name.",
     422: "A value is not acceptable; `errors` names the fields.",
     429: "A limit is reached for now: the session is busy, or too many turns run.",
     500: "The service failed; its log says why under the request's id.",
@@ -41,7 +43,7 @@ _MEANINGS = {
 }
 _RETRIED = frozenset({429, 503})
 _BODY = (400, 413, 415, 422)
-_ALWAYS = (500, 503)
+_ALWAYS = (421, 500, 503)
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -51,10 +53,11 @@ def documented(*statuses: int, body: bool = False) -> dict[int | str, dict[str, 
     return {status: _response(status) for status in sorted(every)}
 
 
-def event_stream(model: str, description: str, example: str) -> dict[int | str, dict[str, Any]]:
-    """The 200 of a route that answers with Server-Sent Events whose `data` is a `model` as JSON."""
-    reference = {"$ref": f"#/components/schemas/{model}"}
-    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": reference}
+def event_stream(description: str, example: str, *models: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The 200 of a route that answers with Server-Sent Events whose `data` is one of `models` as JSON."""
+    references = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    schema = {"anyOf": references} if len(references) > 1 else references[0]
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
     texts = {name: {"type": "string"} for name in ("event", "id")}
     event = {"type": "object", "properties": {"data": data, **texts}, "required": ["data"]}
     content = {"text/event-stream": {"itemSchema": event, "example": example}}
@@ -69,7 +72,8 @@ def with_problems(api: FastAPI) -> None:
         if api.openapi_schema is None:
             document = generate()
             _drop_framework_errors(document)
-            document["components"]["schemas"] |= _schemas(ChatChunk) | _schemas(Problem)
+            for model in (ChatChunk, Problem, *EVENT_STREAM_MODELS):
+                document["components"]["schemas"] |= _schemas(model)
             api.openapi_schema = document
         return api.openapi_schema
 

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
+from tests.proof import PROOF, amount
 from tests.service.api.rig import build
 
 from claude_agent_http.engine import Limits
 
+ANYWHERE = {421, 500}
 ROUTES = {
     ("GET", "/"): set(),
     ("GET", "/health"): {503},
@@ -53,7 +55,7 @@ def test_every_route_is_listed_and_documents_its_errors(service, document):
     assert set(listed) == set(ROUTES)
     for key, operation in listed.items():
         documented = {int(status) for status in operation["responses"] if int(status) >= 400}
-        assert documented - {500} == ROUTES[key], key
+        assert documented - ANYWHERE == ROUTES[key], key
         assert operation["summary"]
         assert operation["tags"]
         for status in documented - ({503} if key[1] == "/health" else set()):
@@ -82,14 +84,22 @@ def test_every_reference_leads_somewhere(document):
 
 
 POSITIVE = ["2xx", "404", "409", "422", "429"]
+NEGATIVE = ["400", "404", "405", "406", "409", "413", "415", "422", "5xx"]
 CONFIG = {
     # A schema cannot say all of what makes a path safe or JSON small, so 422 may answer what fits it.
-    "checks": {"positive_data_acceptance": {"expected-statuses": POSITIVE}},
+    "checks": {
+        "positive_data_acceptance": {"expected-statuses": POSITIVE},
+        "negative_data_rejection": {"expected-statuses": NEGATIVE},
+    },
     "request-timeout": 5,
     "max-stream-events": 3,
 }
 BOUNDED = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=amount(25, 500),
+    deadline=None,
+    derandomize=not PROOF,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 KNOWN = "6f1ed002-ab5a-4d4c-8f0b-0c6e3a1a7f11"
 ON_A_SESSION = [key for key in ROUTES if "session_id" in key[1] or "chat" in key[1]]
