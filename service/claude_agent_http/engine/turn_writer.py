@@ -37,9 +37,11 @@ class TurnWriter:
         last, self._waiting = self._waiting, []
         if self._due is not None:
             self._due.cancel()
-        if self._writing is not None:
-            await asyncio.shield(self._writing)
-        self.unstored += last
+        try:
+            if self._writing is not None:
+                await asyncio.shield(self._writing)
+        finally:
+            self.unstored += last
 
     async def put(self, event: NewEvent) -> int:
         """Queue an event, waiting while the queue is full. Returns its number, counted from 1."""
@@ -79,9 +81,11 @@ class TurnWriter:
         batch, self._waiting = self._waiting, []
         try:
             await self._journal.append(self._session_id, batch)
-        except ClaudeAgentError as error:
-            self._failure = error
+        except BaseException as error:
             self.unstored += batch
+            if not isinstance(error, ClaudeAgentError):
+                raise
+            self._failure = error
             return
         self._stored += len(batch)
         if self._waiting:

@@ -57,7 +57,7 @@ class SdkTranscripts:
     async def hand_over(self) -> None:
         """Return when what was appended is stored, or will be no later than what the store is given next."""
         under_way = self._storing is not None and not self._storing.done()
-        if under_way:
+        if under_way or len({key for key, _ in self._owed}) > 1:
             await self.settle()
         elif self._owed:
             self._storing = self._ensure_storing()

@@ -20,7 +20,7 @@ class Appends(Journal):
         self.ids: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.error: ClaudeAgentError | None = None
+        self.error: Exception | None = None
 
     async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
         self.ids.append([event.id for event in events])
@@ -106,6 +106,21 @@ async def test_an_append_that_fails_during_the_exit_comes_before_what_waited(app
         asyncio.get_running_loop().call_soon(appends.gate.set)
     with pytest.raises(StorageError, match="away"):
         await commit
+    assert [one.id for one in writer.unstored] == ["0", "1"]
+
+
+async def test_an_unforeseen_failure_loses_no_event_either(appends: Appends) -> None:
+    appends.error = ZeroDivisionError()
+    writer = TurnWriter(appends, "s")
+
+    async def write() -> None:
+        async with writer:
+            await writer.put(event(0))
+            await until(lambda: bool(appends.ids))
+            await writer.put(event(1))
+
+    with pytest.raises(ZeroDivisionError):
+        await write()
     assert [one.id for one in writer.unstored] == ["0", "1"]
 
 

@@ -225,6 +225,17 @@ async def test_what_is_handed_over_is_with_the_store_before_anything_else() -> N
     assert store.appends == [("", ["0", "1", "2"]), ("", ["3"])]
 
 
+async def test_all_conversations_of_a_turn_are_handed_over() -> None:
+    store = _Held()
+    transcripts = SdkTranscripts(cast("TranscriptStore", store))
+    for subpath in ("", "subagents/agent-1"):
+        key: SessionKey = {"project_key": "p", "session_id": "s", "subpath": subpath}
+        await transcripts.append(key, [{"type": "user", "uuid": "0"}])
+    asyncio.get_running_loop().call_soon(store.gate.set)
+    await asyncio.wait_for(transcripts.hand_over(), 5)
+    assert store.appends == [("", ["0"]), ("subagents/agent-1", ["0"])]
+
+
 class _Held:
     """A store that tells what it was given and answers once `gate` is set."""
 
