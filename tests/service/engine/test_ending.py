@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, cast
 
 import pytest
-from tests.service.engine.harness import Harness, OtherSessions
+from tests.service.engine.harness import FullDisk, Harness, OtherLog, OtherSessions
 from tests.waiting import until
 
 from claude_agent_http.domain.errors import BusyError, SessionNotFoundError, StorageError
@@ -91,6 +91,25 @@ async def test_deleting_does_not_wait_for_a_runtime_that_does_not_end(make_harne
         async with asyncio.timeout(3):
             await harness.engine.delete(session.id)
         assert harness.runtimes.alive == {}
+
+
+async def test_deleting_does_not_wait_for_what_a_full_disk_keeps_out_of_the_log(make_harness) -> None:
+    memory = memory_store(SystemClock())
+    store = OtherLog(memory, disk := FullDisk(memory.events))
+    long = limits(interrupt_grace_seconds=30, stop_seconds=30)
+    async with make_harness(store=store, limits=long) as harness:
+        harness.runtimes.play = lambda _: (Hang(),)
+        session = await harness.session()
+        turn = await harness.turn(session, "go")
+        await until(lambda: bool(harness.runtimes.alive))
+        disk.full = True
+        turn.interrupt("user")
+        await turn.ended
+        async with asyncio.timeout(5):
+            await harness.engine.delete(session.id)
+        disk.full = False
+    with pytest.raises(SessionNotFoundError):
+        await memory.sessions.get(session.id)
 
 
 async def test_a_drain_does_not_wait_for_a_runtime_that_does_not_end(make_harness) -> None:

@@ -59,6 +59,7 @@ async def test_a_reader_that_missed_nothing_of_a_running_turn_does_not_read_the_
         events = [item for item in await reader if isinstance(item, Event)]
         assert ([event.seq for event in events], log.reads) == (list(range(seq + 1, 8)), before)
         await turn.ended
+        assert harness.engine._hub.head(session.id) is None
         assert [item.seq for item in await read(harness, session, 7)] == list(range(1, 8))
 
 
