@@ -95,7 +95,7 @@ CONFIG = {
     "max-stream-events": 3,
 }
 BOUNDED = settings(
-    max_examples=amount(25, 500),
+    max_examples=amount(25, 200),
     deadline=None,
     derandomize=not PROOF,
     database=None,
