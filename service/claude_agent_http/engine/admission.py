@@ -18,7 +18,7 @@ _YOUNG_SECONDS = 5.0
 class Admission:
     """Only reads the live sessions' `workers`; the one that must make room is told to hibernate.
 
-    A session that hibernates has given its place away already.
+    A session that hibernates gives its place away once it has no turn.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class Admission:
 
     def _has_place(self, session_id: str) -> bool:
         worker = self._workers.get(session_id)
-        return worker is not None and not worker.hibernating
+        return worker is not None and not _gave_way(worker)
 
     def _placed(self) -> list[SessionWorker]:
-        return [worker for worker in self._workers.values() if not worker.hibernating]
+        return [worker for worker in self._workers.values() if not _gave_way(worker)]
 
     def _placed_of(self, user_id: str) -> list[SessionWorker]:
         return [worker for worker in self._placed() if worker.session.user_id == user_id]
@@ -110,6 +110,10 @@ class Admission:
         if idle is None:
             return False
         return self._clock.monotonic() - idle.last_used >= self._limits.prestart_evicts_after_seconds
+
+
+def _gave_way(worker: SessionWorker) -> bool:
+    return worker.hibernating and worker.turn is None
 
 
 def _idlest(workers: Iterable[SessionWorker]) -> SessionWorker | None:

@@ -91,8 +91,11 @@ class LiveSessions:
             self._ending += Counter()  # drops the zeros
 
     def _hand_on_debt(self, worker: SessionWorker) -> None:
-        """The session stays after all: somebody must store what its worker left behind."""
-        if worker.debt and worker.session.id not in self._workers:
+        """The session stays after all: somebody must store what its worker left behind.
+
+        Not at the end of the process, which waits for no new worker; the next start ends the turn.
+        """
+        if worker.debt and worker.session.id not in self._workers and not self.draining:
             self._own(SessionWorker(worker.session, self._parts, worker.debt))
 
     async def drain(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ import pytest
 from tests.service.engine.machine_checks import check_log
 from tests.service.engine.machine_life import Life
 
+from claude_agent_http.domain.errors import BusyError
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.session import SessionStatus
 from claude_agent_http.engine import Limits
@@ -144,3 +145,38 @@ def test_a_session_that_waits_for_the_place_of_a_busy_one_is_deleted_at_once(
     life.glide(1)
     assert life.deleted == {life.session(1)}
     life.gates.open_all()
+
+
+def test_a_session_that_is_being_deleted_keeps_its_place_until_its_turn_has_ended(life: Life) -> None:
+    life.create("a")
+    life.calm_down()
+    life.create("a")
+    life.calm_down()
+    life.gates.close("step")
+    life.send(life.session(0), "slow")
+    life.go(None)
+    life.begin("delete", life.delete(life.session(0)))
+    life.go(0)
+    life.begin("resume", life.process.engine.resume(life.session(1)))
+    sending = life.send(life.session(1), "say")
+    life.go(5)
+    assert isinstance(sending.refused, BusyError)
+    life.calm_down()
+
+
+def test_what_a_session_owes_is_left_to_the_next_start_at_the_end_of_the_process(life: Life) -> None:
+    life.create("a")
+    life.go(None)
+    life.gates.close("step")
+    life.send(life.session(0), "slow")
+    life.glide(1)
+    life.break_something("disk full", life.session(0))
+    life.break_something("delete", life.session(0))
+    life.gates.close("before delete")
+    life.begin("delete", life.delete(life.session(0)))
+    life.glide(1)
+    life.process.stop(0)
+    life.glide(1)
+    life.gates.open_all()
+    life.glide(1)
+    life.stop()
