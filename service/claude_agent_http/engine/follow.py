@@ -7,6 +7,7 @@ from claude_agent_http.engine.hub import Hub, Subscription
 from claude_agent_http.ports import EventLog
 
 _PAGE = 500
+_REMEMBERED = 1024
 
 
 class Follower:
@@ -19,6 +20,7 @@ class Follower:
         self._cursor = after
         self._deltas = deltas
         self._shown: dict[str, int] = {}
+        self._whole: dict[str, None] = {}
 
     async def items(self, subscription: Subscription) -> AsyncIterator[Followed]:
         """Events after the cursor in order, each once, and deltas of unfinished messages if asked for.
@@ -44,6 +46,7 @@ class Follower:
         while page := await self._log.read(self._session_id, after=self._cursor, limit=_PAGE):
             for event in page:
                 self._advance(event)
+                self._remember(event)
                 yield event
             if len(page) < _PAGE:
                 return
@@ -77,8 +80,16 @@ class Follower:
         self._cursor = event.seq
         self._shown.pop(event.id, None)
 
+    def _remember(self, event: Event) -> None:
+        """That it was read from the log: deltas of it may still be in the queue, or in the hub."""
+        self._whole[event.id] = None
+        if len(self._whole) > _REMEMBERED:
+            del self._whole[next(iter(self._whole))]
+
     def _unseen(self, delta: Delta) -> Delta | None:
         """The part of a delta that this reader has not had; None when there is none or a piece is missing."""
+        if delta.event_id in self._whole:
+            return None
         shown = self._shown.get(delta.event_id, 0)
         if delta.offset > shown or delta.offset + len(delta.text) <= shown:
             return None

@@ -67,6 +67,8 @@ class Hub:
         self._partials: defaultdict[str, dict[str, _Partial]] = defaultdict(dict)
         self._heads: dict[str, int] = {}
         self._closed = False
+        self.ends = 0
+        """How many sessions have ended so far."""
 
     @contextmanager
     def subscribe(self, session_id: str) -> Iterator[Subscription]:
@@ -81,10 +83,13 @@ class Hub:
             if not self._subscriptions[session_id]:
                 del self._subscriptions[session_id]
 
-    def publish(self, session_id: str, events: Sequence[Event]) -> None:
+    def publish(self, session_id: str, events: Sequence[Event], *, is_head: bool = True) -> None:
+        """`is_head` False when they may have come too late to be the newest of a session that still is."""
         for event in events:
             self._conclude(session_id, event)
             self._put(session_id, event)
+        if not is_head:
+            self._heads.pop(session_id, None)
 
     def publish_delta(self, delta: Delta) -> None:
         partial = self._partials[delta.session_id].setdefault(delta.event_id, _Partial(delta.event_type))
@@ -109,6 +114,7 @@ class Hub:
 
     def end(self, deleted: SessionDeleted) -> None:
         """End the streams of a session that is gone."""
+        self.ends += 1
         self._close(deleted.session_id, deleted)
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ class Journal:
         self._hub = hub
 
     async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+        ends = self._hub.ends
         stored = await self._log.append(session_id, events)
-        self._hub.publish(session_id, stored)
+        # A session that was deleted meanwhile has no head; not to ask which one it was costs a read at most.
+        self._hub.publish(session_id, stored, is_head=self._hub.ends == ends)
         return stored

@@ -180,3 +180,32 @@ def test_what_a_session_owes_is_left_to_the_next_start_at_the_end_of_the_process
     life.gates.open_all()
     life.glide(1)
     life.stop()
+
+
+def test_a_reader_that_read_a_message_from_the_log_gets_no_deltas_of_it_afterwards(life: Life) -> None:
+    life.create("a")
+    life.calm_down()
+    life.gates.close("before read")
+    life.follow(life.session(0), 0, deltas=True)
+    life.go(None)
+    life.send(life.session(0), "say")
+    life.glide(1)
+    life.gates.open_all()
+    life.calm_down()
+    assert life.readers[0].seen == life.log(life.session(0))
+
+
+def test_a_message_stored_late_leaves_no_trace_of_its_deleted_session(life: Life) -> None:
+    life.create("a")
+    life.calm_down()
+    life.gates.close("after append")
+    life.send(life.session(0), "say")
+    life.go(None)
+    life.begin("delete", life.delete(life.session(0)))
+    life.glide(20)
+    assert life.deleted == {life.session(0)}
+    life.gates.open_all()
+    life.glide(1)
+    life.follow(life.session(0), 0, deltas=True)
+    life.calm_down()
+    assert life.readers[0].ended
