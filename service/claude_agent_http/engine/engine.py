@@ -117,10 +117,7 @@ class Engine:
     async def delete(self, session_id: str) -> None:
         """Stop the session and remove it with its events and transcripts; the user's files stay."""
         await self.get(session_id)
-        async with self._live.ended(session_id):
-            await self._store.sessions.delete(session_id)
-            await self._runtimes.forget(session_id)
-        self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
+        await self._live.end(session_id, lambda: self._remove(session_id))
 
     async def send(self, session_id: str, text: str, seconds: float | None = None) -> Turn:
         """Store the message and begin its turn, which goes on whether or not anybody waits for it.
@@ -189,6 +186,11 @@ class Engine:
                 return
             async for item in follower.items(subscription):
                 yield item
+
+    async def _remove(self, session_id: str) -> None:
+        await self._store.sessions.delete(session_id)
+        self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
+        await self._runtimes.forget(session_id)
 
     async def _warm(self, session: Session) -> None:
         self._live.warm(session)

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -25,6 +24,7 @@ class LiveSessions:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._admission = Admission(self._workers, parts.limits, parts.clock, memory)
         self._ending: Counter[str] = Counter()
+        self._removals: set[asyncio.Task[None]] = set()
         self.draining = False
 
     @property
@@ -72,16 +72,24 @@ class LiveSessions:
         if worker := self._workers.get(session_id):
             worker.hibernate()
 
-    @asynccontextmanager
-    async def ended(self, session_id: str) -> AsyncIterator[None]:
-        """The session stopped, its processes gone, and no way to make it live again while this lasts."""
+    async def end(self, session_id: str, remove: Callable[[], Awaitable[None]]) -> None:
+        """Stop the session, then `remove` it, with no way to make it live again meanwhile.
+
+        Once begun it goes on to its end, though its caller is cancelled.
+        """
+        removal = asyncio.create_task(self._end(session_id, remove), name=f"removal of session {session_id}")
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+        await asyncio.shield(removal)
+
+    async def _end(self, session_id: str, remove: Callable[[], Awaitable[None]]) -> None:
         self._ending[session_id] += 1
         worker = self._workers.get(session_id)
         try:
             if worker is not None:
                 worker.discard()
                 await self._join([self._tasks[session_id]], self._stop_limit)
-            yield
+            await remove()
         except BaseException:
             if worker is not None:
                 self._hand_on_debt(worker)
@@ -108,14 +116,14 @@ class LiveSessions:
             if worker.turn is not None:
                 worker.turn.interrupt("shutdown")
             worker.hibernate()
-        await self._join(list(self._tasks.values()), self._stop_limit)
+        await self._join([*self._tasks.values(), *self._removals], self._stop_limit)
 
     @property
     def _stop_limit(self) -> float:
         return self._limits.interrupt_grace_seconds + self._limits.stop_seconds
 
     async def _join(self, tasks: list[asyncio.Task[None]], seconds: float) -> None:
-        """Wait for workers to end by themselves; those that do not are cancelled shortly before the limit."""
+        """Wait for tasks to end by themselves; those that do not are cancelled shortly before the limit."""
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=seconds)
@@ -124,7 +132,7 @@ class LiveSessions:
         if late:
             _, stuck = await asyncio.wait(late, timeout=_LAST_SECONDS)
             for task in stuck:
-                _log.error("a session's worker does not end", task=task.get_name())
+                _log.error("a session's task does not end", task=task.get_name())
 
     def _worker(self, session: Session) -> SessionWorker:
         return self._workers.get(session.id) or self._own(SessionWorker(session, self._parts))

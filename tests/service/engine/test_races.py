@@ -209,3 +209,20 @@ def test_a_message_stored_late_leaves_no_trace_of_its_deleted_session(life: Life
     life.follow(life.session(0), 0, deltas=True)
     life.calm_down()
     assert life.readers[0].ended
+
+
+@pytest.mark.parametrize("held", ["close", "after delete", "forget"])
+def test_a_deletion_goes_on_though_its_client_goes_away(life: Life, held: str) -> None:
+    life.create("a")
+    life.calm_down()
+    life.follow(life.session(0), 0, deltas=False)
+    life.go(None)
+    life.gates.close(held)
+    life.begin("delete", life.process.engine.delete(life.session(0)))
+    life.go(None)
+    life.process.give_up(1)  # the reader is the first
+    life.gates.open_all()
+    life.glide(1)
+    assert life.stored(life.session(0)) is None
+    assert life.readers[0].deleted
+    life.calm_down()
