@@ -51,6 +51,16 @@ class Usage:
     cache_creation_input_tokens: int = 0
     cost_usd: float | None = None
 
+    @property
+    def tokens(self) -> int:
+        """All of them, of whatever kind."""
+        return (
+            self.input_tokens
+            + self.output_tokens
+            + self.cache_read_input_tokens
+            + self.cache_creation_input_tokens
+        )
+
     def with_tokens_of(self, other: "Usage") -> "Usage":
         """The tokens of both, and this one's cost."""
         return Usage(

@@ -1,14 +1,23 @@
-"""The end of a turn, and its events in the order of the Managed Agents API: error, usage, idle."""
+"""The end of a turn, and its events in the order of the Managed Agents API."""
+
+from collections.abc import Iterable
 
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import ClaudeAgentError, StorageFullError
 from claude_agent_http.domain.event import NewEvent
-from claude_agent_http.domain.turn import ErrorKind, TurnEnd
+from claude_agent_http.domain.turn import ErrorKind, TurnEnd, Usage
 from claude_agent_http.ports import Ids
 
 
-def closing_events(ids: Ids, turn_id: str | None, end: TurnEnd) -> list[NewEvent]:
-    events = []
+def closing_events(
+    ids: Ids, turn_id: str | None, end: TurnEnd, open_requests: Iterable[str] = ()
+) -> list[NewEvent]:
+    """`open_requests` are those to the model that were under way when the turn ended."""
+    events = list[NewEvent]()
+    if turn_id is not None:
+        for start in open_requests:
+            event_id = ids.event_id()
+            events.append(vocabulary.model_request_end(event_id, turn_id, start, Usage(), is_error=True))
     if end.error is not None:
         events.append(vocabulary.session_error(ids.event_id(), turn_id, end.error))
     if end.usage is not None and turn_id is not None:

@@ -5,6 +5,7 @@ from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, TurnError
 from claude_agent_http.engine.closing import closing_events
 from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.model_requests import ModelRequests
 from claude_agent_http.ports import EventLog, Ids, SessionStore
 
 _CUT_SHORT = TurnEnd(
@@ -20,12 +21,14 @@ async def end_cut_turns(sessions: SessionStore, log: EventLog, journal: Journal,
     """Close every turn that no process runs any more, with events that say so. Returns how many."""
     cut = await sessions.running()
     for session in cut:
-        turn_id = await _last_turn(log, session)
-        await journal.append(session.id, closing_events(ids, turn_id, _CUT_SHORT))
+        running = await _last_running(log, session)
+        requests = await _requests_after(log, session, running.seq if running else 0)
+        turn_id, end = running.turn_id if running else None, requests.completed(_CUT_SHORT)
+        await journal.append(session.id, closing_events(ids, turn_id, end, requests.open))
     return len(cut)
 
 
-async def _last_turn(log: EventLog, session: Session) -> str | None:
+async def _last_running(log: EventLog, session: Session) -> Event | None:
     """A turn's `session.status_running` names it and is in its first few events; look back from the end."""
     last: Event | None = None
     after = max(0, session.last_seq - _LOOK_BACK)
@@ -35,7 +38,16 @@ async def _last_turn(log: EventLog, session: Session) -> str | None:
         if after == 0:
             break
         after = max(0, after - _LOOK_BACK)
-    return last.turn_id if last else None
+    return last
+
+
+async def _requests_after(log: EventLog, session: Session, after: int) -> ModelRequests:
+    requests = ModelRequests()
+    while page := await log.read(session.id, after=after, limit=_LOOK_BACK, types=ModelRequests.TYPES):
+        for event in page:
+            requests.see(event)
+        after = page[-1].seq
+    return requests
 
 
 _LOOK_BACK = 500

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from claude_agent_http.domain.event import Event
 from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.engine.model_requests import ModelRequests
 
 TIMEOUT = "timeout"
 """The reason of an interrupt when the turn's time is up."""
@@ -21,6 +22,7 @@ class Turn:
     deadline: float
     opened: asyncio.Future[Event] = field(default_factory=asyncio.Future)
     ended: asyncio.Future[TurnEnd] = field(default_factory=asyncio.Future)
+    requests: ModelRequests = field(default_factory=ModelRequests)
     _interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_reason: str | None = None
     _claimed: bool = False

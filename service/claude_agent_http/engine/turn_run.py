@@ -8,7 +8,7 @@ from dataclasses import replace
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError
 from claude_agent_http.domain.event import Delta, NewEvent, Withdrawn
-from claude_agent_http.domain.turn import ErrorKind, TurnEnd
+from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
 from claude_agent_http.engine.closing import not_stored
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.turn import Turn
@@ -19,7 +19,8 @@ from claude_agent_http.ports import AgentRuntime, Ids
 class TurnRun:
     """One turn on one runtime. `run` never raises but on cancellation: every ending is a TurnEnd.
 
-    `runtime_is_spent` afterwards: the runtime died or stands in the middle of a turn; it must be closed.
+    `runtime_is_spent` afterwards: the runtime died, stands in the middle of a turn, or has used up its
+    budget; it must be closed.
     `runtime_was_dead`: it had ended before the turn came, so another runtime may run the turn.
     """
 
@@ -50,6 +51,8 @@ class TurnRun:
         except ClaudeAgentError as error:
             self.runtime_is_spent = True
             end = not_stored(error)
+        # A process counts its cost over its life: one that has reached the budget answers nothing more.
+        self.runtime_is_spent |= end.stop_reason is StopReason.BUDGET_REACHED
         return self._with_interrupt(end)
 
     @property
@@ -68,6 +71,7 @@ class TurnRun:
                         self._hub.withdraw(item)
                     case NewEvent():
                         await self._writer.put(item)
+                        self._turn.requests.see(item)
                     case TurnEnd():
                         end = item
         if end is None:

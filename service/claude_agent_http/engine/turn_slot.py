@@ -71,8 +71,8 @@ class TurnSlot:
         Whoever waits for the turn is told so then, for nobody is to know what the log does not.
         """
         if self._end is None:
-            self._end = end
-            self.debt.owe(closing_events(self._ids, turn.id, end))
+            self._end = turn.requests.completed(end)
+            self.debt.owe(closing_events(self._ids, turn.id, self._end, turn.requests.open))
         end = self._end  # Asked again after it was cancelled here: the first word stands.
         failure = await asyncio.shield(self.debt.settle())
         if failure is not None and end.error is None and end.interrupted is None:

@@ -76,7 +76,10 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Die:
+    """`in_request`: while the model is being asked."""
+
     message: str = "the agent process ended in the middle of the turn (exit code 137)"
+    in_request: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,10 @@ class Fail:
     error: TurnError
 
 
-Step = Say | Cut | UseTool | Recall | Wait | Hang | Die | Fail
+_INPUT_TOKENS = 10
+_PER_REQUEST = Usage(_INPUT_TOKENS, 1)
+_Play = Say | Cut | UseTool | Recall | Wait | Hang | Die
+Step = _Play | Fail
 
 
 class FakeRuntimeFactory:
@@ -165,49 +171,62 @@ class FakeRuntime:
     async def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         self._interrupted.clear()
         steps = self._play(prompt)
-        usage = Usage(input_tokens=10, output_tokens=len(steps), cost_usd=0.001)
+        usage = Usage(_INPUT_TOKENS * len(steps), len(steps), cost_usd=0.001)
         try:
             for step in steps:
                 if isinstance(step, Fail):
                     yield TurnEnd(StopReason.RETRIES_EXHAUSTED, usage, step.error)
                     return
+                if self._dead:
+                    raise RuntimeDiedError("the agent process has ended")
                 async for item in self._step(step, turn_id):
                     yield item
                 if self._interrupted.is_set():
-                    yield TurnEnd(StopReason.END_TURN, usage, interrupted="interrupt")
+                    # As the CLI does: the cost of an interrupted turn, and no tokens.
+                    cost = Usage(cost_usd=usage.cost_usd)
+                    yield TurnEnd(StopReason.END_TURN, cost, interrupted="interrupt")
                     return
         finally:
             self._said.append(prompt)
         yield TurnEnd(StopReason.END_TURN, usage)
 
-    async def _step(self, step: Step, turn_id: str) -> AsyncIterator[RuntimeItem]:
-        self._dead = self._dead or isinstance(step, Die)
+    def _step(self, step: _Play, turn_id: str) -> AsyncIterator[RuntimeItem]:
         match step:
-            case _ if self._dead:
-                raise RuntimeDiedError(
-                    step.message if isinstance(step, Die) else "the agent process has ended"
-                )
-            case Say() | Recall():
-                said = step if isinstance(step, Say) else Say("\n".join(self._said))
-                async for item in self._request(turn_id, self._message(said, turn_id)):
-                    yield item
+            case Say():
+                return self._request(turn_id, self._message(step, turn_id))
+            case Recall():
+                return self._step(Say("\n".join(self._said)), turn_id)
             case Cut():
-                async for item in self._cut(step, turn_id):
-                    yield item
+                return self._cut(step, turn_id)
             case UseTool():
-                async for item in self._use(step, turn_id):
-                    yield item
-            case Wait(event):
-                await _first(event, self._interrupted)
-            case Hang(deaf):
-                await (asyncio.Event() if deaf else self._interrupted).wait()
+                return self._use(step, turn_id)
+            case Die():
+                return self._die(step, turn_id)
+            case Wait() | Hang():
+                return self._pause(step)
+
+    async def _pause(self, step: Wait | Hang) -> AsyncIterator[RuntimeItem]:
+        if isinstance(step, Wait):
+            await _first(step.event, self._interrupted)
+        else:
+            await (asyncio.Event() if step.deaf else self._interrupted).wait()
+        for nothing in list[RuntimeItem]():
+            yield nothing
+
+    async def _die(self, die: Die, turn_id: str) -> AsyncIterator[RuntimeItem]:
+        if die.in_request:
+            yield vocabulary.model_request_start(self._ids.event_id(), turn_id, "fake")
+        self._dead = True
+        raise RuntimeDiedError(die.message)
 
     async def _request(self, turn_id: str, items: Sequence[RuntimeItem]) -> AsyncIterator[RuntimeItem]:
         start = vocabulary.model_request_start(self._ids.event_id(), turn_id, "fake")
         yield start
         for item in items:
             yield item
-        yield vocabulary.model_request_end(self._ids.event_id(), turn_id, start.id, Usage(), is_error=False)
+        yield vocabulary.model_request_end(
+            self._ids.event_id(), turn_id, start.id, _PER_REQUEST, is_error=False
+        )
 
     def _message(self, say: Say, turn_id: str) -> list[RuntimeItem]:
         kind = EventType.AGENT_THINKING if say.thinking else EventType.AGENT_MESSAGE
@@ -224,7 +243,9 @@ class FakeRuntime:
             yield delta
         if cut.when is not None:
             await _first(cut.when, self._interrupted)
-        yield vocabulary.model_request_end(self._ids.event_id(), turn_id, start.id, Usage(), is_error=True)
+        yield vocabulary.model_request_end(
+            self._ids.event_id(), turn_id, start.id, _PER_REQUEST, is_error=True
+        )
         yield Withdrawn(self._session_id, event_id)
 
     def _deltas(self, event_id: str, kind: EventType, text: str) -> list[Delta]:

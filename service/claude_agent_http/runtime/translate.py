@@ -1,7 +1,7 @@
 """From the SDK's messages to the service's events: the whole knowledge of what a CLI says. No I/O."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from claude_agent_sdk import (
@@ -22,7 +22,7 @@ from claude_agent_sdk import (
 
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.event import Delta, EventType, Withdrawn
-from claude_agent_http.domain.turn import TurnEnd, Usage
+from claude_agent_http.domain.turn import Usage
 from claude_agent_http.ports import Ids, RuntimeItem
 from claude_agent_http.runtime.endings import api_error, turn_end
 from claude_agent_http.runtime.endings import usage as usage_of
@@ -68,7 +68,6 @@ class TurnTranslator:
         self._message_id: str | None = None
         self._blocks: dict[int, _OpenBlock] = {}
         self._request: _OpenRequest | None = None
-        self._counted = Usage()
         self._mcp_uses: set[str] = set()
         self._failure: AssistantMessage | None = None
 
@@ -186,13 +185,11 @@ class TurnTranslator:
     def _close_request(self) -> Iterator[RuntimeItem]:
         request, self._request = self._request, None
         if request is not None:
-            used = usage_of(request.usage) or Usage()
-            self._counted = self._counted.with_tokens_of(used)
             yield vocabulary.model_request_end(
                 self._ids.event_id(),
                 self._prompt.turn_id,
                 request.event_id,
-                used,
+                usage_of(request.usage) or Usage(),
                 is_error=not request.finished,
             )
 
@@ -204,12 +201,7 @@ class TurnTranslator:
             yield from self._unfinished()
         yield from self._withdraw()
         yield from self._close_request()
-        yield self._with_counted(end) if end.interrupted else end
-
-    def _with_counted(self, end: TurnEnd) -> TurnEnd:
-        """Of an interrupted turn the CLI tells the cost, but no tokens."""
-        cost = None if end.usage is None else end.usage.cost_usd
-        return replace(end, usage=replace(self._counted, cost_usd=cost))
+        yield end
 
     def _unfinished(self) -> Iterator[RuntimeItem]:
         """What was already streamed when the interrupt came: the reader saw it, so the log keeps it."""

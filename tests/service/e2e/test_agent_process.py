@@ -26,7 +26,9 @@ async def test_a_killed_process_ends_its_turn_alone(
     await client.say(session, "my name is Robin")
     first = (await client.events(session))[-1]["turn_id"]
     async with client.follow(session, deltas=True) as reader:
-        answer = asyncio.create_task(client.chat(session, script(tokens(3000, 5))))
+        told = {"input_tokens": 1234, "output_tokens": 5}
+        message = script({**bash("true"), "usage": told}, tokens(3000, 5))
+        answer = asyncio.create_task(client.chat(session, message))
         await reader.until(lambda me: len(me.deltas) > 5)
         process = shared_service.cli(user) if victim == "cli" else shared_service.launcher(user)
         process.kill()
@@ -35,6 +37,11 @@ async def test_a_killed_process_ends_its_turn_alone(
     (error,) = (event["error"] for event in reader.events if event["type"] == "session.error")
     assert error["type"] == "runtime_died_error"
     assert reader.events[-1]["stop_reason"]["type"] == "retries_exhausted"
+    turn = await client.last_turn(session)
+    (used,) = (event["usage"] for event in turn if event["type"] == "session.usage")
+    assert (used["input_tokens"], used["output_tokens"]) == (1234, 5)
+    requests = [event for event in turn if event["type"].startswith("span.")]
+    assert [event.get("is_error") for event in requests] == [None, False, None, True]
     assert "my name is Robin" in await client.recall(session)
     assert_dense(await client.events(session))
 

@@ -16,6 +16,7 @@ def check_log(log: Sequence[Event]) -> None:
     _check_marks(log)
     _check_places(log)
     _check_tools(log)
+    _check_requests(log)
 
 
 def check_end(log: Sequence[Event], turn_id: str, end: TurnEnd) -> None:
@@ -66,3 +67,20 @@ def _check_tools(log: Sequence[Event]) -> None:
             started.add(event.data["tool_use_id"])
         if event.type is EventType.AGENT_TOOL_RESULT and not event.data["is_error"]:
             assert event.data["tool_use_id"] in started
+
+
+def _check_requests(log: Sequence[Event]) -> None:
+    """Each request to the model has ended once by the end of its turn, whose usage counts it."""
+    open_requests, counted = set[str](), 0
+    for event in log:
+        match event.type:
+            case EventType.MODEL_REQUEST_START:
+                open_requests.add(event.id)
+            case EventType.MODEL_REQUEST_END:
+                open_requests.remove(event.data["model_request_start_id"])
+                counted += event.data["model_usage"]["input_tokens"]
+            case EventType.SESSION_USAGE:
+                assert event.data["usage"]["input_tokens"] >= counted
+                counted = 0
+            case EventType.STATUS_IDLE:
+                assert (open_requests, counted) == (set(), 0)

@@ -279,7 +279,7 @@ class Life:
             "slow": (Say(text, thinking=True), Wait(Gate(self.gates, "step")), Say(text)),
             "tool": (UseTool(), Say(text)),
             "cut": (Cut(text, Gate(self.gates, "step")), Say(text)),
-            "die": (Say("half"), Die()),
+            "die": (Say("half"), Die(in_request=True)),
             "hang": (Say("wait"), Hang()),
             "deaf": (Say("wait"), Hang(deaf=True)),
             "fail": (Fail(TurnError(ErrorKind.MAX_TURNS, "too many")),),

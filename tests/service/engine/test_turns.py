@@ -13,8 +13,9 @@ from claude_agent_http.domain.errors import (
     StorageFullError,
     TurnTimeoutError,
 )
+from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
-from claude_agent_http.domain.turn import ErrorKind, StopReason
+from claude_agent_http.domain.turn import ErrorKind, StopReason, Usage
 from claude_agent_http.engine import Limits, answer
 from claude_agent_http.runtime.fake import Die, Hang, Recall, Say, UseTool, Wait
 from claude_agent_http.store import memory_store
@@ -178,8 +179,32 @@ async def test_a_runtime_that_dies_gives_an_error_and_the_next_message_works(har
     end = await harness.say(session, "die")
     assert end.error is not None
     assert end.error.kind is ErrorKind.RUNTIME_DIED
-    assert (await harness.types(session))[-2:] == ["session.error", "session.status_idle"]
+    closing = ["session.error", "session.usage", "session.status_idle"]
+    assert (await harness.types(session))[-3:] == closing
     assert (await harness.say(session, "again")).error is None
+
+
+async def test_the_requests_of_a_turn_whose_runtime_died_are_closed_and_counted(harness: Harness) -> None:
+    harness.runtimes.play = lambda _: (Say("one"), Say("two"), Die(in_request=True))
+    session = await harness.session()
+    end = await harness.say(session, "die")
+    assert end.usage == Usage(20, 2)
+    log = await harness.log(session)
+    starts = [event.id for event in log if event.type is EventType.MODEL_REQUEST_START]
+    ends = [event.data for event in log if event.type is EventType.MODEL_REQUEST_END]
+    assert [end["model_request_start_id"] for end in ends] == starts
+    assert [end["is_error"] for end in ends] == [False, False, True]
+    [usage] = [event.data["usage"] for event in log if event.type is EventType.SESSION_USAGE]
+    assert (usage["input_tokens"], usage["output_tokens"], usage["cost_usd"]) == (20, 2, None)
+
+
+async def test_the_tokens_of_an_interrupted_turn_are_those_of_its_requests(harness: Harness) -> None:
+    harness.runtimes.play = lambda _: (Say("one"), Hang())
+    session = await harness.session()
+    turn = await harness.turn(session, "hang")
+    await harness.until_said(session)
+    turn.interrupt("enough")
+    assert (await turn.ended).usage == Usage(10, 1, cost_usd=0.001)
 
 
 async def test_a_failed_start_gives_an_error_and_the_next_message_works(

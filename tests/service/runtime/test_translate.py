@@ -7,7 +7,7 @@ from claude_agent_sdk import AssistantMessage, Message, TextBlock
 from claude_agent_sdk._internal.message_parser import parse_message
 
 from claude_agent_http.domain.event import Delta, NewEvent, Withdrawn
-from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, Usage
+from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
 from claude_agent_http.ports import RuntimeItem
 from claude_agent_http.runtime.translate import Prompt, TurnTranslator
 from claude_agent_http.system.ids import CountedIds
@@ -274,21 +274,6 @@ def test_an_interrupt_keeps_the_unfinished_text() -> None:
     )
     said = events(items, "agent.message")
     assert [event.data["content"][0]["text"] for event in said] == ["half a"]
-
-
-def test_the_tokens_of_an_interrupted_turn_are_those_of_its_requests() -> None:
-    first = {"id": "m1", "model": "x", "usage": {"input_tokens": 7, "cache_read_input_tokens": 5}}
-    second = {"id": "m2", "model": "x", "usage": {"input_tokens": 30, "output_tokens": 2}}
-    told = {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}}
-    zeros = {"input_tokens": 0, "output_tokens": 0}
-    end = end_of(
-        stream({"type": "message_start", "message": first}),
-        stream(told),
-        stream({"type": "message_stop"}),
-        stream({"type": "message_start", "message": second}),
-        result(terminal_reason="aborted_streaming", usage=zeros, total_cost_usd=0.5),
-    )
-    assert end.usage == Usage(37, 11, 5, 0, 0.5)
 
 
 def test_a_whole_message_is_not_repeated_at_an_interrupt() -> None:
