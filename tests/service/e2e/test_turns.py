@@ -37,6 +37,23 @@ async def test_a_turn_past_its_time_is_interrupted(client: Client, step: dict) -
     assert "my name is Robin" in await client.recall(session)
 
 
+async def test_a_spent_budget_ends_its_turn_and_the_next_one_has_it_whole_again(services: Services) -> None:
+    dear = {"tool": "Bash", "input": {"command": "true"}, "usage": {"input_tokens": 120_000}}
+    service = services.start(
+        CLAUDE_AGENT_DEFAULTS_MAX_BUDGET_USD="0.4", CLAUDE_AGENT_DEFAULTS_MODEL="claude-opus-5-5"
+    )
+    async with Client(service.url) as client:
+        session = await client.create("budget")
+        await client.say(session, "my name is Robin")
+        for number in range(2):
+            assert await client.say(session, script({"text": f"cheap {number}"})) == f"cheap {number}"
+            assert (await client.chat(session, script(dear, {"text": "never"}))).status_code == 200
+            [*_, idle] = await client.last_turn(session)
+            assert idle["stop_reason"] == {"type": "budget_reached"}
+        assert await client.say(session, script({"text": "still here"})) == "still here"
+        assert "my name is Robin" in await client.recall(session)
+
+
 async def test_a_turn_outlives_its_client(client: Client) -> None:
     session = await client.create("leaves")
     chunks = client.chunks(session, script(tokens(100, 10)))
