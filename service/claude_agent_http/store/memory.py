@@ -11,7 +11,7 @@ from claude_agent_http.domain.session import Session, SessionPhase, SessionStatu
 from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
 from claude_agent_http.store.columns import decode, encode
 from claude_agent_http.store.entries import entry_uuid
-from claude_agent_http.store.sessions import CLOSE_AT_ONCE, check_same_creation
+from claude_agent_http.store.sessions import CLOSE_AT_ONCE, check_same_creation, unknown_position
 
 T = TypeVar("T", Session, Event)
 
@@ -108,7 +108,7 @@ class MemorySessionStore:
         newest_first = sorted(self._state.sessions.values(), key=_age, reverse=True)
         if after is not None:
             if after not in self._state.sessions:
-                return []
+                raise unknown_position()
             behind = _age(self._state.sessions[after])
             newest_first = [session for session in newest_first if _age(session) < behind]
         ids = [session.id for session in newest_first if user_id is None or session.user_id == user_id]

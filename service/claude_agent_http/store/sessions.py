@@ -7,7 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, literal, or_, select, tuple_, update
 
-from claude_agent_http.domain.errors import SessionConflictError, SessionNotFoundError, StorageError
+from claude_agent_http.domain.errors import (
+    InvalidInputError,
+    SessionConflictError,
+    SessionNotFoundError,
+    StorageError,
+)
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.store.database import Database, insert_new
 from claude_agent_http.store.tables import sessions, transcript_entries
@@ -97,6 +102,11 @@ def check_same_creation(stored: Session, wanted: Session) -> None:
     raise SessionConflictError("this Idempotency-Key was used before with other values; use a new key")
 
 
+def unknown_position() -> InvalidInputError:
+    """Not an empty page: who goes on behind a session deleted meanwhile would miss all the others."""
+    return InvalidInputError("after", "no session has this id, or not any more; list from the start")
+
+
 def _get(connection: Connection, session_id: str) -> Session:
     row = connection.execute(select_sessions().where(sessions.c.id == session_id)).first()
     if row is None:
@@ -112,7 +122,7 @@ def _list_ids(connection: Connection, user_id: str | None, limit: int, after: st
         position = select(sessions.c.created_at, sessions.c.id).where(sessions.c.id == after)
         behind = connection.execute(position).first()
         if behind is None:
-            return []
+            raise unknown_position()
         age = (sessions.c.created_at, sessions.c.id)
         values = [literal(value, column.type) for value, column in zip(behind, age, strict=True)]
         query = query.where(tuple_(*age) < tuple_(*values))

@@ -7,7 +7,7 @@ from datetime import UTC, timedelta
 import pytest
 from tests.service.store.values import START, new_event, new_session
 
-from claude_agent_http.domain.errors import SessionConflictError, SessionNotFoundError
+from claude_agent_http.domain.errors import InvalidInputError, SessionConflictError, SessionNotFoundError
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
@@ -40,7 +40,8 @@ async def test_an_unknown_session_is_not_found(store: Store, session_id: str) ->
         await store.sessions.set_status(session_id, SessionStatus.CLOSED, START)
     with pytest.raises(SessionNotFoundError):
         await store.sessions.delete(session_id)
-    assert await store.sessions.list_ids(user_id=None, limit=5, after=session_id) == []
+    with pytest.raises(InvalidInputError, match=r"after: no session has this id"):
+        await store.sessions.list_ids(user_id=None, limit=5, after=session_id)
 
 
 async def test_the_same_id_again_is_a_repeat_or_a_conflict(store: Store) -> None:
