@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from claude_agent_http import __version__
-from claude_agent_http.commands.chat import DEFAULT_URL
+from claude_agent_http.commands.chat import DEFAULT_URL, LONGEST_TURN
 
 __all__ = ["app"]
 
@@ -59,11 +59,14 @@ def chat(
     user: Annotated[str, typer.Option(help="user of a new session")] = "me",
     session: Annotated[str | None, typer.Option(help="go on with this session")] = None,
     once: Annotated[str | None, typer.Option(help="send this one message and leave")] = None,
+    timeout: Annotated[
+        float, typer.Option(help="seconds that one answer may take", min=1, max=LONGEST_TURN)
+    ] = LONGEST_TURN,
 ) -> None:
     """Talk to the agent of a running service. In this terminal, or through a pipe."""
     from claude_agent_http.commands.chat.command import run_chat
 
-    raise typer.Exit(run_chat(url=url, user=user, session=session, once=once))
+    raise typer.Exit(run_chat(url=url, user=user, session=session, once=once, seconds=timeout))
 
 
 @app.command()

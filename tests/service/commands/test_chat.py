@@ -31,6 +31,7 @@ class StandIn:
     url: str = ""
     messages: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
     interrupts: list[str] = field(default_factory=list)
     interrupted: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -63,8 +64,10 @@ class StandIn:
         return JSONResponse({})
 
     async def stream(self, request: Request) -> Response:
-        message = (await request.json())["message"].strip()
+        asked = await request.json()
+        message = asked["message"].strip()
         self.messages.append(message)
+        self.timeouts.append(asked["timeout"])
         if message == "busy":
             return JSONResponse({"detail": "a turn runs already"}, 429)
         if message == "proxy":
@@ -121,6 +124,14 @@ def test_one_message(service: StandIn, tmp_path: Path):
     assert '[Bash] {"command": "ls"}' in ended.stderr
     assert f"session {SESSION}" in ended.stderr
     assert (service.users, service.messages) == (["alice"], ["hi"])
+
+
+@pytest.mark.parametrize(("given", "asked"), [([], 600), (["--timeout", "7"], 7)])
+def test_an_answer_may_take_as_long_as_it_is_given(
+    service: StandIn, tmp_path: Path, given: list[str], asked: float
+):
+    assert run("chat", "--url", service.url, "--once", "hi", *given, cwd=tmp_path).returncode == 0
+    assert service.timeouts == [asked]
 
 
 def test_messages_through_a_pipe(service: StandIn, tmp_path: Path):

@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 import httpx
 
+from claude_agent_http.commands.chat import LONGEST_TURN
 from claude_agent_http.commands.terminal import this_program
 
 __all__ = ["ChatClient", "ChatError"]
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
-# A tool may run for minutes without a word.
-_STREAM_TIMEOUT = httpx.Timeout(900, connect=5)
+# A tool may run without a word for as long as its turn may.
+_STREAM_TIMEOUT = httpx.Timeout(LONGEST_TURN + 60, connect=5)
 _MAX_LINE = 16 * 1024 * 1024
 
 
@@ -51,9 +52,14 @@ class ChatClient:
     async def interrupt(self, session: str) -> None:
         await self._request("POST", f"/api/v1/sessions/{quote(session, safe='')}/interrupt")
 
-    async def stream(self, session: str, message: str) -> AsyncGenerator[dict[str, Any], None]:
-        """The turn's chunks as they come: `{"type": "text_delta" | "tool_use" | "done" | "error", ...}`."""
-        body = {"session_id": session, "message": message}
+    async def stream(
+        self, session: str, message: str, seconds: float
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """The turn's chunks as they come: `{"type": "text_delta" | "tool_use" | "done" | "error", ...}`.
+
+        The service interrupts a turn that takes more than `seconds`, at most LONGEST_TURN.
+        """
+        body = {"session_id": session, "message": message, "timeout": seconds}
         path = "/api/v1/chat/stream"
         try:
             async with self._http.stream("POST", path, json=body, timeout=_STREAM_TIMEOUT) as response:

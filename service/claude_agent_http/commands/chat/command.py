@@ -22,12 +22,12 @@ class _Left(Exception):
     """The user pressed Ctrl-C again."""
 
 
-def run_chat(*, url: str, user: str, session: str | None, once: str | None) -> int:
+def run_chat(*, url: str, user: str, session: str | None, once: str | None, seconds: float) -> int:
     screen = Screen()
     try:
         session = asyncio.run(_open(url, user, session))
         screen.note(f"session {session}")
-        return _talk(screen, url, session, once)
+        return _talk(screen, url, session, once, seconds)
     except ChatError as error:
         screen.error(str(error))
         return 1
@@ -48,13 +48,13 @@ async def _open(url: str, user: str, session: str | None) -> str:
         return session
 
 
-def _talk(screen: Screen, url: str, session: str, once: str | None) -> int:
+def _talk(screen: Screen, url: str, session: str, once: str | None, seconds: float) -> int:
     if once is not None:
-        return 0 if asyncio.run(_turn(screen, url, session, once)) else 1
+        return 0 if asyncio.run(_turn(screen, url, session, once, seconds)) else 1
     good = True
     while (message := screen.ask()) is not None:
         try:
-            good = asyncio.run(_turn(screen, url, session, message)) and good
+            good = asyncio.run(_turn(screen, url, session, message, seconds)) and good
         except ChatError as error:
             screen.error(str(error))
             good = False
@@ -66,10 +66,10 @@ def _url_option(url: str) -> str:
     return "" if url == DEFAULT_URL else f" --url {shlex.quote(url)}"
 
 
-async def _turn(screen: Screen, url: str, session: str, message: str) -> bool:
+async def _turn(screen: Screen, url: str, session: str, message: str, seconds: float) -> bool:
     """Whether the turn ended well. The first Ctrl-C interrupts it at the service, the second leaves."""
     async with ChatClient(url) as client:
-        turn = asyncio.create_task(_show(screen, client, session, message))
+        turn = asyncio.create_task(_show(screen, client, session, message, seconds))
         keys = _Keys(screen, client, session, turn)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, keys.pressed)
         try:
@@ -112,9 +112,9 @@ class _Keys:
             self._screen.error(str(error))
 
 
-async def _show(screen: Screen, client: ChatClient, session: str, message: str) -> bool:
+async def _show(screen: Screen, client: ChatClient, session: str, message: str, seconds: float) -> bool:
     ended = failed = False
-    async with contextlib.aclosing(client.stream(session, message)) as chunks:
+    async with contextlib.aclosing(client.stream(session, message, seconds)) as chunks:
         async for chunk in chunks:
             match chunk:
                 case {"type": "text_delta", "text": str(text)}:
