@@ -67,8 +67,7 @@ class Admission:
             return
         idle = _idlest(self._workers.values())
         if idle is None:
-            limit = f"the memory limit of {self._limits.memory_mb} MB is reached"
-            raise BusyError(f"{limit} and every live session is busy", retry_after=_RETRY_SECONDS)
+            raise self._out_of_memory()
         idle.hibernate()
 
     def _make_place(self, user_id: str) -> None:
@@ -91,6 +90,18 @@ class Admission:
             for worker in self._placed()
         )
         return self._memory() + (young + 1) * self._limits.memory_mb_per_start <= self._limits.memory_mb
+
+    def _out_of_memory(self) -> BusyError:
+        limits = self._limits
+        if not self._workers:
+            return BusyError(
+                f"the memory limit of {limits.memory_mb} MB leaves no room for one agent process: "
+                f"{self._memory()} MB are in use, and one needs {limits.memory_mb_per_start} MB; "
+                "raise api.memory_limit_mb",
+                retry_after=60,
+            )
+        limit = f"the memory limit of {limits.memory_mb} MB is reached"
+        return BusyError(f"{limit} and every live session is busy", retry_after=_RETRY_SECONDS)
 
     def _has_place(self, session_id: str) -> bool:
         worker = self._workers.get(session_id)

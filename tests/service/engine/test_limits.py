@@ -100,6 +100,13 @@ async def test_memory_pressure_hibernates_the_idlest_and_refuses_when_all_are_bu
         gate.set()
 
 
+async def test_a_memory_limit_that_leaves_no_room_for_one_agent_says_so(make_harness) -> None:
+    async with make_harness(limits(memory_mb=200, memory_mb_per_start=250)) as harness:
+        session = await harness.session()
+        with pytest.raises(BusyError, match=r"no room for one agent process.*raise api.memory_limit_mb"):
+            await harness.turn(session, "hi")
+
+
 async def test_an_idle_session_hibernates_and_wakes_with_its_next_message(make_harness) -> None:
     async with make_harness(limits(idle_seconds=0.05)) as harness:
         session = await harness.session()
