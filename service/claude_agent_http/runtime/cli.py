@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
 
+import structlog
 from claude_agent_sdk import ClaudeSDKClient, ProcessError, ResultMessage, SessionStore
 
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
@@ -19,7 +20,7 @@ from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.ports import Ids, RuntimeItem, ToolGate, TranscriptStore, Workspaces
 from claude_agent_http.runtime.config import RuntimeConfig
-from claude_agent_http.runtime.folders import make_folders, remove_folders
+from claude_agent_http.runtime.folders import SessionFolders, empty_run, make_folders, remove_folders
 from claude_agent_http.runtime.heartbeat import Heartbeat
 from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.startfiles import write_start
@@ -33,6 +34,7 @@ __all__ = ["CliRuntime", "CliRuntimeFactory"]
 
 _INTERRUPT_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 0.05
+_log = structlog.get_logger(__name__)
 _COMMAND_OR_MENTION = re.compile(r"[\s\ufeff]*/|.*@", re.DOTALL)
 
 
@@ -64,7 +66,7 @@ class CliRuntimeFactory:
         tail, ordered = StderrTail(self._config.secrets), OrderedGate(gate)
         heartbeat, transcripts = Heartbeat(), SdkTranscripts(self._transcripts, PROJECT_KEY)
         try:
-            client, pid_file = await self._started(session, ordered, tail, heartbeat, transcripts)
+            client, folders = await self._started(session, ordered, tail, heartbeat, transcripts)
         except BaseException as error:
             heartbeat.close()
             if not isinstance(error, Exception):
@@ -72,16 +74,22 @@ class CliRuntimeFactory:
             message = f"the agent process could not be started ({_reason(error)})"
             raise RuntimeStartError(tail.appended_to(message)) from error
         try:
-            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, _read_pid(pid_file))
+            pid = _read_pid(folders.pid_file)
+            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, pid)
         finally:
             ordered.end()
             await _disconnect(client, heartbeat, self._config.close_grace)
             if self._strays is not None:
                 await self._strays.sweep()
+            await asyncio.to_thread(empty_run, folders)
             await transcripts.settle()
 
     async def forget(self, session_id: str) -> None:
-        await asyncio.to_thread(remove_folders, self._config.state_dir, session_id)
+        """Whatever of its folder cannot be removed is told in the log: the session is gone all the same."""
+        try:
+            await asyncio.to_thread(remove_folders, self._config.state_dir, session_id)
+        except OSError as error:
+            _log.error("a deleted session's folder was not removed", session_id=session_id, reason=str(error))
 
     async def _started(
         self,
@@ -90,7 +98,7 @@ class CliRuntimeFactory:
         tail: StderrTail,
         heartbeat: Heartbeat,
         transcripts: SdkTranscripts,
-    ) -> tuple[ClaudeSDKClient, Path]:
+    ) -> tuple[ClaudeSDKClient, SessionFolders]:
         if self._workspaces is not None:
             session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
         folders = await asyncio.to_thread(make_folders, self._config.state_dir, session.id)
@@ -101,7 +109,7 @@ class CliRuntimeFactory:
         await asyncio.to_thread(write_start, self._config, start, heartbeat.path, self._environ)
         client = ClaudeSDKClient(cli_options(self._config, start))
         await _connect(client, heartbeat, self._config.start_timeout)
-        return client, folders.pid_file
+        return client, folders
 
 
 class CliRuntime:

@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 __all__ = ["RuntimeConfig"]
+
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "HEADERS")
+_SHORTEST_SECRET = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,18 @@ class RuntimeConfig:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Values that must never stand in a message: what the environment calls a key, token or secret."""
+        """Values that must never stand in a message: what the environment calls a key, token or secret, the
+        passwords of URLs, and whatever an MCP server gets in its environment or headers."""
         named = {**self.model_env, **self.extra_env}
-        words = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "HEADERS")
-        return frozenset(
-            value
-            for name, value in named.items()
-            if len(value) >= 4 and any(word in name.upper() for word in words)
-        )
+        secret = [value for name, value in named.items() if any(word in name.upper() for word in _SECRET)]
+        secret += filter(None, map(_password, named.values()))
+        for server in self.mcp_servers.values():
+            secret += [*server.get("env", {}).values(), *server.get("headers", {}).values()]
+        return frozenset(value for value in secret if len(value) >= _SHORTEST_SECRET)
+
+
+def _password(value: str) -> str | None:
+    try:
+        return urlsplit(value).password
+    except ValueError:
+        return None

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from claude_agent_http.runtime import launcher
 
 __all__ = [
     "SessionFolders",
+    "empty_run",
     "ensure_trampoline",
     "make_folders",
     "remove_folders",
@@ -83,8 +84,17 @@ def make_folders(state_dir: Path, session_id: str) -> SessionFolders:
 
 
 def remove_folders(state_dir: Path, session_id: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(_root(state_dir, session_id))
+    """Also what an agent made read-only, as `go mod download` does. Raises OSError when something stays."""
+    root = _root(state_dir, session_id)
+    shutil.rmtree(root, ignore_errors=True)
+    if root.exists():
+        _open_up(root)
+        shutil.rmtree(root)
+
+
+def empty_run(folders: SessionFolders) -> None:
+    """What one start needed, secrets among it, is of no use once its process has ended."""
+    shutil.rmtree(folders.run, ignore_errors=True)
 
 
 def trampoline(state_dir: Path) -> Path:
@@ -98,7 +108,7 @@ def ensure_trampoline(state_dir: Path) -> None:
     with contextlib.suppress(OSError):
         if path.read_text() == text and os.access(path, os.X_OK):
             return
-    fresh = state_dir / f"launch.{os.getpid()}"
+    fresh = state_dir / f"launch.{uuid4()}"  # its own: two sessions may start at once
     write_private(fresh, text, mode=0o755)
     fresh.replace(path)
 
@@ -117,6 +127,13 @@ def _root(state_dir: Path, session_id: str) -> Path:
     if str(UUID(session_id)) != session_id:
         raise ValueError(f"session id {session_id!r} is no canonical UUID")
     return state_dir / session_id
+
+
+def _open_up(folder: Path) -> None:
+    for parent, names, _ in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
 
 
 def _trampoline_text() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 from tests.service.runtime import stand_in_cli
 from tests.service.runtime.conftest import SECRET, Runtimes, bash, run_turn, script
 
@@ -228,3 +229,12 @@ async def test_forgetting_removes_the_sessions_folder_only(stand_ins: StandIns, 
     assert other.exists()
     with pytest.raises(ValueError, match="UUID"):
         await runtimes.factory().forget("../..")
+
+
+async def test_what_cannot_be_forgotten_is_told_in_the_log(runtimes: Runtimes) -> None:
+    runtimes.config.state_dir.mkdir()
+    (runtimes.config.state_dir / runtimes.session.id).touch()  # a file, where a folder should be
+    with structlog.testing.capture_logs() as logged:
+        await runtimes.factory().forget(runtimes.session.id)
+    assert [(line["log_level"], line["session_id"]) for line in logged] == [("error", runtimes.session.id)]
+    assert "Not a directory" in logged[0]["reason"]

@@ -125,6 +125,10 @@ async def test_an_mcp_server_serves_its_tools(runtimes: Runtimes) -> None:
     assert result["tool_use_id"] == call["tool_use_id"]
     assert "hello s3cr3t" in turn.text
     assert runtimes.gate.asked[0][1] == "mcp__echo__say"
+    state = [path for path in runtimes.config.state_dir.rglob("*") if path.is_file()]
+    assert state
+    assert not [path for path in state if b"s3cr3t" in path.read_bytes() and path.suffix != ".jsonl"]
+    assert not list(runtimes.config.state_dir.rglob("mcp.json"))
 
 
 async def test_servers_of_the_workspace_are_not_started(runtimes: Runtimes, demo: DemoModel) -> None:

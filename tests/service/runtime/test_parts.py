@@ -1,8 +1,12 @@
 """The small parts: the gate's order, the standard error's tail, the environment and the trampoline."""
 
 import asyncio
+import ctypes
 import os
 import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,13 @@ import pytest
 from tests.service.runtime.conftest import make_session
 
 from claude_agent_http.runtime import RuntimeConfig
-from claude_agent_http.runtime.folders import SessionFolders, ensure_trampoline, make_folders, trampoline
+from claude_agent_http.runtime.folders import (
+    SessionFolders,
+    ensure_trampoline,
+    make_folders,
+    remove_folders,
+    trampoline,
+)
 from claude_agent_http.runtime.options import cli_environment
 from claude_agent_http.runtime.stderr import StderrTail
 from claude_agent_http.runtime.toolgate import OrderedGate
@@ -123,11 +133,73 @@ def test_folders_are_private_and_a_start_begins_with_none_of_the_last_ones_files
     assert (again.home / "kept").exists()
 
 
+@pytest.fixture
+def mortal(folder: Path) -> Iterator[Path]:
+    """A folder to work in with no more rights than any user has: root may write where nobody may."""
+    libc = ctypes.CDLL(None)
+    folder.chmod(0o777)
+    nobody = 65534 if os.getuid() == 0 else os.getuid()
+    libc.setfsuid(nobody)  # of this thread only; drops root's rights over files with it
+    assert libc.setfsuid(nobody) == nobody
+    yield folder
+    libc.setfsuid(os.getuid())
+
+
+def test_read_only_folders_are_removed_and_nothing_that_a_link_points_to(mortal: Path) -> None:
+    session_id = make_session(mortal).id
+    folders = make_folders(mortal / "state", session_id)
+    outside = mortal / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    outside.chmod(0o500)
+    deep = folders.home / "go" / "pkg"
+    deep.mkdir(parents=True)
+    (deep / "module").touch()
+    (deep / "link").symlink_to(outside)
+    for folder in (deep, deep.parent):
+        folder.chmod(0o500)
+    with pytest.raises(PermissionError):
+        (deep / "module").unlink()
+    remove_folders(mortal / "state", session_id)
+    assert not folders.root.exists()
+    assert (outside / "kept").exists()
+    assert outside.stat().st_mode & 0o777 == 0o500
+
+
 @pytest.mark.parametrize("session_id", ["..", "", "../x", "0B8CE4B6-7A5E-4B0E-9C53-1C4F1B2A3D4E", "a/b"])
 def test_an_id_that_is_no_uuid_makes_no_folder(tmp_path: Path, session_id: str) -> None:
     with pytest.raises(ValueError, match="UUID"):
         make_folders(tmp_path, session_id)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_write_the_trampoline_at_once_do_not_meet(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    both = threading.Barrier(2, timeout=20)
+
+    def write(_: int) -> None:
+        both.wait()
+        ensure_trampoline(state)
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(50):
+            list(threads.map(write, range(2)))
+            trampoline(state).unlink()
+    assert list(state.iterdir()) == []
+
+
+def test_secrets_are_what_is_named_so_what_a_url_hides_and_what_mcp_servers_get() -> None:
+    config = RuntimeConfig(
+        Path("/state"),
+        model_env={"ANTHROPIC_API_KEY": "sk-model", "ANTHROPIC_BASE_URL": "http://me:hunter2@proxy:1/x"},
+        extra_env={"LANG": "C.UTF-8", "HTTPS_PROXY": "http://[broken"},
+        mcp_servers={
+            "local": {"command": "npx", "env": {"ANY_NAME": "of-the-server", "SHORT": "on"}},
+            "far": {"url": "https://mcp.example", "headers": {"X-Team": "of-the-header"}},
+        },
+    )
+    assert config.secrets == {"sk-model", "hunter2", "of-the-server", "of-the-header"}
 
 
 def test_the_trampoline_is_written_once_and_repaired(tmp_path: Path) -> None:
