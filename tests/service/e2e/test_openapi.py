@@ -28,8 +28,7 @@ BOUNDED = settings(
 @pytest.fixture(scope="module")
 def schema() -> Iterator[Any]:
     made = Services()
-    # A turn ends soon, so that a message that the demo model was told to dawdle over holds nobody up.
-    service = made.start(CLAUDE_AGENT_PRESTART="false", CLAUDE_AGENT_MAX_TURN_SECONDS="5")
+    service = made.start(CLAUDE_AGENT_PRESTART="false")
     config = SchemathesisConfig.from_dict(CONFIG | {"request-timeout": 30})
     yield schemathesis.openapi.from_url(f"{service.url}/openapi.json", config=config)
     made.end()
