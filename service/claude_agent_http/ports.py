@@ -58,12 +58,22 @@ class SessionStore(Protocol):
         """
         ...
 
+    async def find_repeat(self, session: Session) -> Session | None:
+        """The stored session that `create` would return instead of this one; its `cwd` does not matter.
+
+        Raises SessionConflictError as `create` does.
+        """
+        ...
+
     async def get(self, session_id: str) -> Session:
         """Raises SessionNotFoundError."""
         ...
 
     async def list_ids(self, *, user_id: str | None, limit: int, after: str | None = None) -> list[str]:
-        """Ids, newest first by (created_at, id), those behind session `after`; `limit` at most."""
+        """Ids, newest first by (created_at, id), those behind session `after`; `limit` at most.
+
+        Raises InvalidInputError when `after` is not, or not any more, a session.
+        """
         ...
 
     async def running(self) -> list[Session]:

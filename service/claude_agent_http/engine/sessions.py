@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from claude_agent_http.domain.errors import InvalidInputError
@@ -21,6 +21,10 @@ class NewSession:
     session_id: str | None = None
     idempotency_key: str | None = None
 
+    @property
+    def may_be_a_repeat(self) -> bool:
+        return self.session_id is not None or self.idempotency_key is not None
+
 
 class SessionCreator:
     def __init__(self, sessions: SessionStore, workspaces: Workspaces, clock: Clock, ids: Ids) -> None:
@@ -31,22 +35,23 @@ class SessionCreator:
 
     async def create(self, new: NewSession) -> Session:
         """Raises InvalidInputError, WorkspaceError, SessionConflictError, StorageError."""
-        session_id = _canonical(new.session_id) if new.session_id else self._ids.session_id()
-        cwd = await self._workspaces.resolve(new.user_id, new.subdir)
         now = self._clock.now()
-        return await self._sessions.create(
-            Session(
-                id=session_id,
-                user_id=new.user_id,
-                subdir=new.subdir,
-                cwd=cwd,
-                created_at=now,
-                last_active_at=now,
-                creation_digest=_digest(new),
-                idempotency_key=new.idempotency_key,
-                metadata=new.metadata,
-            )
+        asked = Session(
+            id=_canonical(new.session_id) if new.session_id else self._ids.session_id(),
+            user_id=new.user_id,
+            subdir=new.subdir,
+            cwd="",
+            created_at=now,
+            last_active_at=now,
+            creation_digest=_digest(new),
+            idempotency_key=new.idempotency_key,
+            metadata=new.metadata,
         )
+        # Looked up first: a repeat is none of the workspace's business, and a conflict makes no folder.
+        if new.may_be_a_repeat and (stored := await self._sessions.find_repeat(asked)) is not None:
+            return stored
+        cwd = await self._workspaces.resolve(new.user_id, new.subdir)
+        return await self._sessions.create(replace(asked, cwd=cwd))
 
 
 def _canonical(session_id: str) -> str:

@@ -88,6 +88,10 @@ class MemorySessionStore:
         self._state.sessions[session.id] = _copied(session)
         return session
 
+    async def find_repeat(self, session: Session) -> Session | None:
+        stored = self._same(session)
+        return None if stored is None else _copied(stored)
+
     def _same(self, session: Session) -> Session | None:
         def same_key(stored: Session) -> bool:
             key = session.idempotency_key

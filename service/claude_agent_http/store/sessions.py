@@ -31,6 +31,9 @@ class SqlSessionStore:
     async def create(self, session: Session) -> Session:
         return await self._database.write(lambda connection: _create(connection, session), repeatable=True)
 
+    async def find_repeat(self, session: Session) -> Session | None:
+        return await self._database.read(lambda connection: _same(connection, session))
+
     async def get(self, session_id: str) -> Session:
         return await self._database.read(lambda connection: _get(connection, session_id))
 

@@ -118,6 +118,16 @@ async def test_a_chosen_id_makes_a_repeat_harmless(client):
     problem(other, 409, "session_conflict")
 
 
+async def test_a_repeat_does_not_look_at_the_workspace_and_a_conflict_makes_none(client, service):
+    given = {"user_id": "alice", "subdir": "a", "session_id": UNKNOWN}
+    first = await client.post(SESSIONS, json=given)
+    (service.folder / "alice" / "a").rmdir()
+    (service.folder / "alice" / "a").symlink_to("/")
+    assert (await client.post(SESSIONS, json=given)).json() == first.json()
+    problem(await client.post(SESSIONS, json={**given, "user_id": "bob"}), 409, "session_conflict")
+    assert not (service.folder / "bob").exists()
+
+
 async def test_an_idempotency_key_makes_a_repeat_harmless(client):
     key = {"Idempotency-Key": "!order-7~"}
     first = await client.post(SESSIONS, json={"user_id": "alice"}, headers=key)

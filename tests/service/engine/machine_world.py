@@ -150,6 +150,9 @@ class UnsureSessions(_Calls):
     async def create(self, session: Session) -> Session:
         return await self._call("create", lambda: self._sessions.create(session))
 
+    async def find_repeat(self, session: Session) -> Session | None:
+        return await self._call("find_repeat", lambda: self._sessions.find_repeat(session))
+
     async def get(self, session_id: str) -> Session:
         return await self._call("get", lambda: self._sessions.get(session_id))
 

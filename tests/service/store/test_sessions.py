@@ -85,6 +85,18 @@ async def test_id_and_key_of_two_stored_sessions(store: Store) -> None:
         await store.sessions.create(replace(by_id, idempotency_key="key"))
 
 
+async def test_a_repeat_is_found_before_it_is_created(store: Store) -> None:
+    session = new_session(idempotency_key="key")
+    assert await store.sessions.find_repeat(session) is None
+    await store.sessions.create(session)
+    assert await store.sessions.find_repeat(replace(session, cwd="")) == session
+    assert await store.sessions.find_repeat(new_session(idempotency_key="key")) == session
+    assert await store.sessions.find_repeat(new_session(user_id="bob", idempotency_key="key")) is None
+    for same in (session, new_session(idempotency_key="key")):
+        with pytest.raises(SessionConflictError):
+            await store.sessions.find_repeat(replace(same, creation_digest="other"))
+
+
 async def test_one_of_many_creations_at_once_wins(store: Store) -> None:
     same = [new_session(idempotency_key="key") for _ in range(20)]
     created = await asyncio.gather(*map(store.sessions.create, same))

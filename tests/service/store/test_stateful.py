@@ -91,6 +91,7 @@ class Stores(RuleBasedStateMachine):
             last_active_at=START - timedelta(microseconds=age),
             metadata=metadata,
         )
+        self._same(lambda store: store.sessions.find_repeat(session))
         self._same(lambda store: store.sessions.create(session))
 
     @rule(session_id=_IDS, events=_EVENTS)
