@@ -38,11 +38,18 @@ async def check_after_restart(service: ServiceProcess, session: str, reader: Fol
         return log
 
 
+SPAN = ("span.model_request_start", "span.model_request_end")
+
+
 def assert_cut(log: list[Event]) -> None:
-    error, idle = log[-2:]
+    last = [event for event in log if event["turn_id"] == log[-1]["turn_id"]]
+    error, idle = (event for event in last[-3:] if event["type"] in ("session.error", "session.status_idle"))
     assert (error["type"], error["error"]["type"]) == ("session.error", "service_restarted_error")
     assert (idle["type"], idle["stop_reason"]["interrupted"]) == ("session.status_idle", "restart")
-    assert error["turn_id"] == idle["turn_id"] == log[-3]["turn_id"]
+    starts, ends = ([event for event in last if event["type"] == kind] for kind in SPAN)
+    assert [end["model_request_start_id"] for end in ends] == [start["id"] for start in starts]
+    used = [event["usage"]["input_tokens"] for event in last if event["type"] == "session.usage"]
+    assert sum(used) == sum(end["model_usage"]["input_tokens"] for end in ends)
 
 
 async def test_a_turn_cut_while_its_tokens_flow(service: ServiceProcess) -> None:
