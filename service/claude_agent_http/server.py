@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_SECONDS = 75
-_LATE_SECONDS = 2
+_LATE_SECONDS = 1
 
 
 class DrainingServer(uvicorn.Server):

@@ -54,7 +54,7 @@ async def chat(body: ChatRequest, engine: CurrentEngine, response: Response) -> 
     response_class=Response,
     responses={
         **event_stream("The answer as it is written, one JSON object a `data:` line.", _EXAMPLE, ChatChunk),
-        **documented(404, 409, 429, 507, body=True),
+        **documented(404, 409, 429, 504, 507, body=True),
     },
 )
 async def stream(body: ChatRequest, engine: CurrentEngine) -> EventSourceResponse:

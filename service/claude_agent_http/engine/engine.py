@@ -67,6 +67,7 @@ class Engine:
         parts = WorkerParts(self._journal, self._hub, runtimes, clock, ids, limits, slots, self._starts)
         self._live = LiveSessions(parts, memory)
         self._expiry: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def start(self) -> None:
         """Settle what the last process left behind. Call once, before the first request."""
@@ -77,12 +78,18 @@ class Engine:
             self._expiry = asyncio.create_task(self._expire(), name="session-expiry")
 
     async def stop(self, drain_seconds: float) -> None:
-        """Drain: no new turns, running ones get `drain_seconds`, streams end, every process is gone after."""
+        """Drain: no new turns, running ones get `drain_seconds`, streams end, every process is gone after.
+
+        Once it came to its end there is nothing left to stop, and nothing that was given up is tried again.
+        """
+        if self._stopped:
+            return
         if self._expiry is not None:
             self._expiry.cancel()
             await asyncio.gather(self._expiry, return_exceptions=True)
         await self._live.drain(drain_seconds)
         self._hub.close()
+        self._stopped = True
 
     @property
     def draining(self) -> bool:
@@ -123,16 +130,21 @@ class Engine:
         """Store the message and begin its turn, which goes on whether or not anybody waits for it.
 
         `seconds` limits the turn; then it is interrupted. Raises SessionNotFoundError, SessionClosedError,
-        BusyError, StorageError; after a return the message is stored.
+        BusyError, StorageError, TurnTimeoutError; after a return the message is stored.
         """
-        session = self._live.session(session_id) or await self.get(session_id)
-        if session.status is not SessionStatus.ACTIVE:
-            raise SessionClosedError(session_id)
         limit = min(seconds or self._limits.turn_seconds, self._limits.turn_seconds)
         deadline = asyncio.get_running_loop().time() + limit
         turn = Turn(self._ids.event_id(), session_id, text, deadline)
-        self._live.begin(session, turn)
-        await asyncio.shield(turn.opened)
+        try:
+            async with asyncio.timeout_at(deadline):
+                session = self._live.session(session_id) or await self.get(session_id)
+                if session.status is not SessionStatus.ACTIVE:
+                    raise SessionClosedError(session_id)
+                self._live.begin(session, turn)
+                await asyncio.shield(turn.opened)
+        except TimeoutError:
+            turn.interrupt(TIMEOUT)
+            raise TurnTimeoutError(limit) from None
         return turn
 
     async def wait(self, turn: Turn, seconds: float) -> TurnEnd:

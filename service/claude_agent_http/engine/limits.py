@@ -20,6 +20,6 @@ class Limits:
     session_ttl_seconds: float = 3600.0
     turn_seconds: float = 3600.0
     interrupt_grace_seconds: float = 5.0
-    stop_seconds: float = 8.0
+    stop_seconds: float = 3.0
     prestart: bool = True
     prestart_evicts_after_seconds: float = 30.0

@@ -12,7 +12,7 @@ from claude_agent_http.engine.admission import Admission, MemoryGauge
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.worker import SessionWorker, WorkerParts
 
-_LAST_SECONDS = 2.0
+_LAST_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -79,8 +79,14 @@ class LiveSessions:
         """
         removal = asyncio.create_task(self._end(session_id, remove), name=f"removal of session {session_id}")
         self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+        removal.add_done_callback(self._removed)
         await asyncio.shield(removal)
+
+    def _removed(self, removal: asyncio.Task[None]) -> None:
+        self._removals.discard(removal)
+        failure = None if removal.cancelled() else removal.exception()
+        if failure is not None and not isinstance(failure, SessionNotFoundError):
+            _log.warning("a session was not deleted", task=removal.get_name(), reason=str(failure))
 
     async def _end(self, session_id: str, remove: Callable[[], Awaitable[None]]) -> None:
         self._ending[session_id] += 1

@@ -52,11 +52,14 @@ class TurnSlot:
         turn = self._turn
         if turn is None:
             return None
-        if await self._claim(turn):
-            self._taken = turn
-            return turn
-        await asyncio.shield(turn.ended)
-        return None
+        if not await self._claim(turn):
+            await asyncio.shield(turn.ended)
+            return None
+        self._taken = turn
+        if turn.interrupt_reason is not None:  # while its message was being stored
+            await self._end_unrun(turn, turn.interrupt_reason)
+            return None
+        return turn
 
     def give_back(self, turn: Turn) -> bool:
         """Let another runtime run a turn of which nothing has happened; False when that was tried."""
@@ -118,8 +121,11 @@ class TurnSlot:
         """A turn that is interrupted, or whose time is up, before its runtime is there ends at once."""
         reason = await turn.interrupt_due()
         if await self._claim(turn):
-            self.debt.owe([vocabulary.user_interrupt(self._ids.event_id(), turn.id, reason)])
-            await self.end(turn, TurnEnd(StopReason.END_TURN, interrupted=reason))
+            await self._end_unrun(turn, reason)
+
+    async def _end_unrun(self, turn: Turn, reason: str) -> None:
+        self.debt.owe([vocabulary.user_interrupt(self._ids.event_id(), turn.id, reason)])
+        await self.end(turn, TurnEnd(StopReason.END_TURN, interrupted=reason))
 
     def _release(self) -> None:
         self._turn = self._taken = self._end = None

@@ -41,7 +41,7 @@ class RuntimeConfig:
     model_env: Mapping[str, str] = field(default_factory=dict)
     extra_env: Mapping[str, str] = field(default_factory=dict)
     start_timeout: float = 60.0
-    close_grace: float = 3.0
+    close_grace: float = 2.0
     gate_timeout: float = 60.0
     model_retries: int = 4
     model_timeout_seconds: float = 120.0

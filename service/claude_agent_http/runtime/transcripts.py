@@ -85,7 +85,9 @@ class SdkTranscripts:
                     for _ in entries:
                         self._owed.popleft()
         except (StorageError, TimeoutError) as error:
-            _log.warning("transcript not stored yet", entries=len(self._owed), reason=str(error))
+            _log.warning(
+                "transcript not stored yet", entries=len(self._owed), reason=str(error) or "it took too long"
+            )
 
     def _oldest(self) -> tuple[TranscriptKey, list[TranscriptEntry]]:
         """The oldest entries that go under one key."""

@@ -39,7 +39,7 @@ class GroupCommit(Generic[Request, Result]):
         *,
         max_weight: int = 100,
         max_waiting: int = 1000,
-        flush_seconds: float = 5.0,
+        flush_seconds: float = 1.0,
     ) -> None:
         self._commit = commit
         self._max_weight = max_weight

@@ -27,7 +27,7 @@ ROUTES = {
     ("POST", "/api/v1/sessions/{session_id}/resume"): {404, 503, 507},
     ("POST", "/api/v1/sessions/{session_id}/interrupt"): {404, 503},
     ("POST", "/api/v1/chat"): {400, 404, 409, 413, 415, 422, 429, 502, 503, 504, 507},
-    ("POST", "/api/v1/chat/stream"): {400, 404, 409, 413, 415, 422, 429, 503, 507},
+    ("POST", "/api/v1/chat/stream"): {400, 404, 409, 413, 415, 422, 429, 503, 504, 507},
     ("GET", "/api/v1/sessions/{session_id}/events"): {404, 422, 503},
     ("GET", "/api/v1/sessions/{session_id}/events/stream"): {404, 422, 503},
 }

@@ -1,5 +1,6 @@
 """An engine over the stores' and runtimes' fakes, and the few moves that its tests share."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -25,13 +26,17 @@ TYPES_OF_A_PLAIN_TURN = [
 
 
 class FullDisk:
-    """The memory store's event log with a switch: while `full`, nothing is stored."""
+    """The memory store's event log with switches: while `full`, nothing is stored; while not `answers`,
+    every append waits."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self.full = False
+        self.answers = asyncio.Event()
+        self.answers.set()
 
     async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+        await self.answers.wait()
         if self.full:
             raise StorageFullError("no space left for the database")
         return await self._log.append(session_id, events)

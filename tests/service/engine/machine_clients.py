@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tests.service.engine.machine_world import Gates
 
-from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.domain.errors import ClaudeAgentError, TurnTimeoutError
 from claude_agent_http.domain.event import Delta, Event, EventType, Followed, SessionDeleted, Withdrawn
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.domain.vocabulary import text_of
@@ -14,7 +14,8 @@ from claude_agent_http.engine import Engine, Turn
 
 @dataclass(eq=False)
 class Sending:
-    """One message. Neither a turn nor a refusal: nobody knows, as when the client went away."""
+    """One message. Neither a turn nor a refusal: nobody knows, as when the client went away or its time was
+    up before the message was stored."""
 
     session: str
     text: str
@@ -27,6 +28,8 @@ class Sending:
     async def send(self, engine: Engine) -> None:
         try:
             self.turn = await engine.send(self.session, self.text, self.seconds)
+        except TurnTimeoutError:
+            return
         except ClaudeAgentError as error:
             self.refused = error
 

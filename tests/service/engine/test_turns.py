@@ -345,3 +345,19 @@ async def test_who_waits_is_told_no_success_that_the_log_does_not_have_yet(make_
         assert (await harness.say(session, "next")).error is None
         # The turn itself went well, and so says the log once it can.
         assert await harness.types(session) == TYPES_OF_A_PLAIN_TURN * 2
+
+
+async def test_a_message_that_is_not_stored_in_its_time_is_told_so_and_runs_no_more(make_harness) -> None:
+    memory = memory_store(SystemClock())
+    store = OtherLog(memory, disk := FullDisk(memory.events))
+    async with make_harness(store=store) as harness:
+        session = await harness.session()
+        disk.answers.clear()
+        with pytest.raises(TurnTimeoutError, match=r"timeout of 0.1 s"):
+            await harness.turn(session, "late", 0.1)
+        disk.answers.set()
+        await until(lambda: harness.engine.stats().turns == 0)
+        types = await harness.types(session)
+        stored = ["user.message", "session.status_running", "user.interrupt", "session.status_idle"]
+        assert types == stored
+        assert (await harness.say(session, "in time")).error is None
