@@ -96,7 +96,7 @@ class DefaultsSettings(_Section):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="US dollars after which a turn ends, as the CLI reckons them",
+        description="US dollars that one agent process may cost, as the CLI reckons them",
     )
 
 

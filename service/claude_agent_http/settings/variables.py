@@ -24,6 +24,15 @@ __all__ = ["Environment", "known_variables", "read_environment"]
 
 # The SDK's own variables share our prefix.
 _FOREIGN = "CLAUDE_AGENT_SDK_"
+# With which people tell the CLI, elsewhere, where its model is.
+_OF_THE_CLI = re.compile(
+    "CLAUDE_CODE_USE_(BEDROCK|VERTEX|FOUNDRY)|CLAUDE_CODE_OAUTH_TOKEN|ANTHROPIC_(CUSTOM_HEADERS|SMALL_FAST_MODEL)"
+    "|ANTHROPIC_DEFAULT_[A-Z]+_MODEL|ANTHROPIC_(BEDROCK|VERTEX|FOUNDRY)_[A-Z_]+"
+)
+_NOT_HANDED_ON = (
+    "agents get no variable of the service's, and their model by ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN "
+    "and ANTHROPIC_BASE_URL only; put a gateway that speaks the Messages API before any other provider"
+)
 _MAX_SECRET_BYTES = 64 * 1024
 
 
@@ -125,3 +134,5 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(environ):
         if name.startswith(PREFIX) and not name.startswith(_FOREIGN) and name not in known:
             yield f"the variable {name} is unknown and has no effect{nearest(name, known)}"
+        elif environ[name] and _OF_THE_CLI.fullmatch(name) and name not in known:
+            yield f"the variable {name} has no effect: {_NOT_HANDED_ON}"

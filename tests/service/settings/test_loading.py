@@ -171,6 +171,17 @@ def test_an_unknown_variable_only_warns(name: str, wanted: str, tmp_path: Path):
     assert "hush" not in warning
 
 
+@pytest.mark.parametrize(
+    "name", ["CLAUDE_CODE_USE_BEDROCK", "ANTHROPIC_VERTEX_PROJECT_ID", "ANTHROPIC_DEFAULT_OPUS_MODEL"]
+)
+def test_a_variable_that_the_cli_would_read_elsewhere_warns(name: str, tmp_path: Path):
+    (warning,) = load_settings({name: "hush", "ANTHROPIC_API_KEY": "k", "AWS_REGION": "x"}, tmp_path).warnings
+    assert f"{name} has no effect" in warning
+    assert "ANTHROPIC_BASE_URL" in warning
+    assert "hush" not in warning
+    assert load_settings({name: "", "ANTHROPIC_API_KEY": "k"}, tmp_path).warnings == ()
+
+
 def test_relative_paths_stand_under_the_working_folder(tmp_path: Path):
     (tmp_path / "plug").mkdir()
     (tmp_path / "bin").mkdir()
