@@ -29,6 +29,7 @@ TAGS = [
 _MEANINGS = {
     400: "The body cannot be read as JSON in UTF-8.",
     404: "There is no such session.",
+    408: "The body did not come whole within 30 s.",
     409: "The session is closed, or the id or key was used with other values.",
     413: "The body is larger than 1 MB.",
     415: "The body is not declared as `application/json`.",
@@ -42,7 +43,7 @@ _MEANINGS = {
     507: "The disk is full.",
 }
 _RETRIED = frozenset({429, 503})
-_BODY = (400, 413, 415, 422)
+_BODY = (400, 408, 413, 415, 422)
 _ALWAYS = (421, 500, 503)
 _REFERENCE = {"$ref": "#/components/schemas/Problem"}
 
