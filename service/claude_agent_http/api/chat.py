@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from claude_agent_http.api.chat_stream import chunks
@@ -39,10 +39,12 @@ _EXAMPLE = (
     response_class=ExactJSONResponse,
     responses={200: _STOP_REASON, **documented(404, 409, 429, 502, 504, 507, body=True)},
 )
-async def chat(body: ChatRequest, engine: CurrentEngine, response: Response) -> ChatResponse:
+async def chat(
+    body: ChatRequest, engine: CurrentEngine, request: Request, response: Response
+) -> ChatResponse:
     """Waits for the whole answer. A turn that was cut short by `max_turns`, the budget or an interrupt is
     answered with what there is; the header `X-Stop-Reason` tells."""
-    turn = await _send(body, engine)
+    turn = await _send(body, engine, request)
     end = await engine.wait(turn, body.timeout)
     response.headers["X-Stop-Reason"] = stop_reason(end)
     return answered(turn, end, await engine.turn_events(turn))
@@ -57,19 +59,21 @@ async def chat(body: ChatRequest, engine: CurrentEngine, response: Response) -> 
         **documented(404, 409, 429, 504, 507, body=True),
     },
 )
-async def stream(body: ChatRequest, engine: CurrentEngine) -> EventSourceResponse:
+async def stream(body: ChatRequest, engine: CurrentEngine, request: Request) -> EventSourceResponse:
     """Tokens as they come, then `done` or `error`. Who goes away does not end the turn: its events are in
     the log, and `/interrupt` ends it.
 
     When the model's stream breaks and is asked for again, only what goes beyond the text that was sent is
     sent; where the model says something else now, it is sent whole, behind an empty line.
     """
-    turn = await _send(body, engine)
+    turn = await _send(body, engine, request)
     return EventSourceResponse(_lines(engine, turn, body.timeout), **KEEP_ALIVE)
 
 
-async def _send(body: ChatRequest, engine: Engine) -> Turn:
-    return await engine.send(known_form(body.session_id), body.message, body.timeout)
+async def _send(body: ChatRequest, engine: Engine, request: Request) -> Turn:
+    turn = await engine.send(known_form(body.session_id), body.message, body.timeout)
+    request.state.logged = {"session_id": turn.session_id, "turn_id": turn.id}
+    return turn
 
 
 async def _lines(engine: Engine, turn: Turn, seconds: float) -> AsyncIterator[ServerSentEvent]:

@@ -1,4 +1,7 @@
-"""Gives each request an id, logs how it ended, and answers for errors that nobody foresaw."""
+"""Gives each request an id, logs how it ended, and answers for errors that nobody foresaw.
+
+What a route puts into `request.state.logged` is logged with its request.
+"""
 
 import logging
 import re
@@ -65,5 +68,6 @@ class _Answer:
             "status": self.status,
             "milliseconds": round((time.monotonic() - self._started) * 1000, 1),
             "request_id": self.request_id,
+            **self._scope["state"].get("logged", {}),
         }
         _log.log(level, "request", extra=fields)

@@ -1,12 +1,15 @@
 """`/`, `/health`, the probes, the docs, and what holds for every response."""
 
+import asyncio
 import logging
 
 import httpx
 import pytest
 from tests.service.api.rig import problem, serving
 
-from claude_agent_http.api.body_limit import MAX_BODY_BYTES
+from claude_agent_http.api.body_limit import MAX_BODY_BYTES, BodyLimit
+from claude_agent_http.runtime.fake import Wait
+from claude_agent_http.system.loopback import LoopbackServer
 
 SESSIONS = "/api/v1/sessions"
 
@@ -108,6 +111,31 @@ async def test_a_streamed_body_is_cut_at_the_limit(wire):
     problem(answer, 413)
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(service):
+    async with LoopbackServer(BodyLimit(service.api, seconds=0.2)) as server:
+        url = httpx.URL(server.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        head = f"POST {SESSIONS} HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/json\r\n"
+        writer.write(f'{head}Content-Length: 30\r\n\r\n{{"user_id": '.encode())
+        async with asyncio.timeout(5):
+            answer = await reader.read()  # to the end: the service closes the connection
+        writer.close()
+    status, _, body = answer.decode().partition("\r\n")
+    assert status.startswith("HTTP/1.1 408 ")
+    assert "the body did not come whole within 0.2 s" in body
+
+
+async def test_who_waits_for_an_answer_has_sent_the_body(service, create):
+    service.says["slowly"] = [Wait(asyncio.Event())]
+    async with (
+        LoopbackServer(BodyLimit(service.api, seconds=0.2)) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=10) as client,
+    ):
+        body = {"session_id": await create(client), "message": "slowly", "timeout": 1}
+        problem(await client.post("/api/v1/chat", json=body), 504)
+        await service.engine.stop(0)
+
+
 async def test_json_of_another_name_is_json(client):
     headers = {"Content-Type": "application/vnd.api+json; charset=utf-8"}
     answer = await client.post(SESSIONS, content=b'{"user_id": "alice"}', headers=headers)
@@ -120,6 +148,17 @@ async def test_a_sane_request_id_is_taken_over(client):
     for odd in ("has space", "x" * 129, 'quote"', ""):
         made = (await client.get("/livez", headers={"X-Request-Id": odd})).headers["x-request-id"]
         assert made.startswith("req_")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/chat", "/api/v1/chat/stream"])
+async def test_the_log_tells_which_request_began_which_turn(client, service, create, caplog, path):
+    session_id = await create(client)
+    with caplog.at_level(logging.INFO):
+        body = {"session_id": session_id, "message": "hi"}
+        await client.post(path, json=body, headers={"X-Request-Id": "trace-1"})
+    [logged] = [record for record in caplog.records if getattr(record, "request_id", "") == "trace-1"]
+    [message, *_] = await service.engine.events(session_id)
+    assert (logged.turn_id, logged.session_id) == (message.turn_id, session_id)
 
 
 async def test_an_unforeseen_error_says_nothing_but_its_id(client, service, caplog):
