@@ -26,6 +26,7 @@ _EVENTS = 100
 _AT_ONCE = 500
 _WHAT = {
     "list_of_user": "GET /sessions?user_id=, a user with a tenth of all",
+    "list_all": "GET /sessions, all of them",
     "list_1000": "GET /sessions?limit=1000, the newest of all",
     "read": "GET /sessions/{id}",
     "read_events": "GET /sessions/{id}/events, 100 of them",
@@ -48,6 +49,7 @@ async def _sampled(http: HttpSide, talked: list[str], asked: int) -> dict[str, l
     samples: dict[str, list[float]] = defaultdict(list)
     paths: dict[str, Callable[[str], str]] = {
         "list_of_user": lambda _: "?user_id=user-0",
+        "list_all": lambda _: "",
         "list_1000": lambda _: "?limit=1000",
         "read": lambda session_id: f"/{session_id}",
         "read_events": lambda session_id: f"/{session_id}/events",
