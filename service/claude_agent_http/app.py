@@ -18,8 +18,8 @@ from claude_agent_http.runtime.config import RuntimeConfig
 from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.server import DrainingServer
-from claude_agent_http.settings import Loaded, SessionSettings, Settings
-from claude_agent_http.store import memory_store, postgres_store, postgres_url, sqlite_store
+from claude_agent_http.settings import Loaded, Settings
+from claude_agent_http.storage import configured_store
 from claude_agent_http.system import LoopbackServer, MemorySampler, RandomIds, SystemClock
 
 _STATE_FOLDER = ".sessions"
@@ -57,36 +57,32 @@ async def running(settings: Settings, strays: Strays) -> AsyncIterator[Service]:
     """Everything but the listening socket. At exit the engine is stopped, then the store closed."""
     async with AsyncExitStack() as stack:
         memory = await stack.enter_async_context(MemorySampler())
-        store = _store(settings)
+        store = configured_store(settings.session)
         await store.open()
         stack.push_async_callback(store.close)
-        runtimes = _runtimes(settings, store, await _model_env(settings, stack), strays)
-        engine = _engine(settings, store, runtimes, memory)
+        workspaces = FolderWorkspaces(settings.user.base_dir, auto_create=settings.user.auto_create_dir)
+        config = _runtime_config(settings, await _model_env(settings, stack))
+        runtimes = CliRuntimeFactory(
+            config,
+            store.transcripts,
+            RandomIds(),
+            workspaces=workspaces,
+            strays=strays,
+            environ=os.environ,
+        )
+        engine = Engine(
+            store=store,
+            runtimes=runtimes,
+            workspaces=workspaces,
+            clock=SystemClock(),
+            ids=RandomIds(),
+            limits=_limits(settings),
+            memory=memory,
+        )
         await engine.start()
         service = Service(_api(settings, engine, store, memory), engine, store, settings.api.drain_seconds)
         stack.push_async_callback(engine.stop, 0)
         yield service
-
-
-def _store(settings: Settings) -> Store:
-    session, clock = settings.session, SystemClock()
-    match session.storage:
-        case "memory":
-            return memory_store(clock)
-        case "sqlite":
-            return sqlite_store(session.sqlite_path, clock)
-        case "postgresql":
-            return postgres_store(_postgres_url(session), clock)
-
-
-def _postgres_url(session: SessionSettings) -> str:
-    return postgres_url(
-        host=session.pg_host,
-        port=session.pg_port,
-        database=session.pg_database,
-        username=session.pg_user,
-        password=session.pg_password.get_secret_value() if session.pg_password else None,
-    )
 
 
 async def _model_env(settings: Settings, stack: AsyncExitStack) -> dict[str, str]:
@@ -106,12 +102,10 @@ async def _model_env(settings: Settings, stack: AsyncExitStack) -> dict[str, str
     return {name: value for name, value in given.items() if value}
 
 
-def _runtimes(
-    settings: Settings, store: Store, model_env: dict[str, str], strays: Strays
-) -> CliRuntimeFactory:
-    base, defaults = settings.user.base_dir, settings.defaults
-    config = RuntimeConfig(
-        state_dir=base / _STATE_FOLDER,
+def _runtime_config(settings: Settings, model_env: dict[str, str]) -> RuntimeConfig:
+    defaults = settings.defaults
+    return RuntimeConfig(
+        state_dir=settings.user.base_dir / _STATE_FOLDER,
         model=defaults.model,
         system_prompt=defaults.system_prompt,
         permission_mode=defaults.permission_mode,
@@ -125,30 +119,6 @@ def _runtimes(
         cli_path=defaults.cli_path,
         model_env=model_env,
     )
-    return CliRuntimeFactory(
-        config,
-        store.transcripts,
-        RandomIds(),
-        workspaces=_workspaces(settings),
-        strays=strays,
-        environ=os.environ,
-    )
-
-
-def _engine(settings: Settings, store: Store, runtimes: CliRuntimeFactory, memory: MemorySampler) -> Engine:
-    return Engine(
-        store=store,
-        runtimes=runtimes,
-        workspaces=_workspaces(settings),
-        clock=SystemClock(),
-        ids=RandomIds(),
-        limits=_limits(settings),
-        memory=memory,
-    )
-
-
-def _workspaces(settings: Settings) -> FolderWorkspaces:
-    return FolderWorkspaces(settings.user.base_dir, auto_create=settings.user.auto_create_dir)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -23,7 +23,7 @@ def run_migrate(*, config_file: Path | None) -> int:
         stdout().print(Text("memory storage: nothing to migrate"))
         return 0
     try:
-        before, now = asyncio.run(migrate(loaded.settings))
+        before, now = asyncio.run(migrate(loaded.settings.session))
     except StorageError as error:
         complain(str(error))
         return 1

@@ -29,6 +29,11 @@ class Admission:
         self._clock = clock
         self._memory = memory
 
+    @property
+    def turns(self) -> int:
+        """In progress, of whatever session."""
+        return sum(worker.turn is not None for worker in self._workers.values())
+
     def admit_turn(self, session: Session) -> None:
         """Let the session run a turn, the idlest others making room.
 
@@ -52,14 +57,14 @@ class Admission:
         return True
 
     def _check_turns(self) -> None:
-        if self._turns() >= self._limits.max_turns_at_once:
+        if self.turns >= self._limits.max_turns_at_once:
             raise _limit_reached("turns at once", self._limits.max_turns_at_once)
 
     def _check_places(self, user_id: str) -> None:
         busy = [worker for worker in self._placed_of(user_id) if worker.turn is not None]
         if len(busy) >= self._limits.max_live_per_user:
             raise _limit_reached("busy sessions of one user", self._limits.max_live_per_user)
-        if self._turns() >= self._limits.max_live:
+        if self.turns >= self._limits.max_live:
             raise _limit_reached("live sessions", self._limits.max_live)
 
     def _make_memory(self) -> None:
@@ -112,9 +117,6 @@ class Admission:
 
     def _placed_of(self, user_id: str) -> list[SessionWorker]:
         return [worker for worker in self._placed() if worker.session.user_id == user_id]
-
-    def _turns(self) -> int:
-        return sum(worker.turn is not None for worker in self._workers.values())
 
     def _long_idle(self, workers: Iterable[SessionWorker]) -> bool:
         idle = _idlest(workers)

@@ -38,7 +38,7 @@ class LiveSessions:
 
     @property
     def turns(self) -> int:
-        return sum(worker.turn is not None for worker in self._workers.values())
+        return self._admission.turns
 
     def session(self, session_id: str) -> Session | None:
         """The session as it was when it became live; None for one that is not, or is being stopped."""

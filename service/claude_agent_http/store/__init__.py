@@ -6,13 +6,23 @@ from sqlalchemy import URL
 
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.ports import Clock, Store
-from claude_agent_http.store import sql
-from claude_agent_http.store.database import Database
+from claude_agent_http.store import schema, sql
+from claude_agent_http.store.database import START_SECONDS, Database
 from claude_agent_http.store.memory import MemoryStore
 from claude_agent_http.store.sqlite import SqliteDatabase, Synchronous
 
-__all__ = ["current_revision", "memory_store", "migrate", "postgres_store", "postgres_url", "sqlite_store"]
+__all__ = [
+    "NEWEST_REVISION",
+    "current_revision",
+    "memory_store",
+    "migrate",
+    "postgres_store",
+    "postgres_url",
+    "sqlite_store",
+]
 
+NEWEST_REVISION = schema.HEAD
+"""Of the schema, as far as this version knows."""
 _SQLITE = "sqlite:///"
 
 
@@ -53,22 +63,25 @@ async def migrate(url: str) -> tuple[str | None, str]:
     return await sql.migrate(_database(url))
 
 
-async def current_revision(url: str) -> str | None:
-    """The schema revision of a database, None for an empty one; also while a service uses it."""
-    return await sql.current_revision(_database(url))
+async def current_revision(url: str, *, start_seconds: float = START_SECONDS) -> str | None:
+    """The schema revision of a database, None for an empty one; also while a service uses it.
+
+    `start_seconds`: how long to try while the server starts.
+    """
+    return await sql.current_revision(_database(url, start_seconds=start_seconds))
 
 
-def _database(url: str) -> Database:
+def _database(url: str, *, start_seconds: float = START_SECONDS) -> Database:
     if not url.startswith(_SQLITE):
-        return _postgres(url)
+        return _postgres(url, start_seconds=start_seconds)
     if not (path := url.removeprefix(_SQLITE)):
         raise StorageError("database URL: write sqlite:///relative/path or sqlite:////absolute/path")
     return SqliteDatabase(Path(path))
 
 
-def _postgres(url: str, *, pool_size: int = 10) -> Database:
+def _postgres(url: str, *, pool_size: int = 10, start_seconds: float = START_SECONDS) -> Database:
     # Imported here: the driver and SQLAlchemy's asyncio part would cost a SQLite service 6 MB.
     from claude_agent_http.store.postgres import PostgresDatabase  # noqa: PLC0415
     from claude_agent_http.store.postgres_address import PostgresAddress  # noqa: PLC0415
 
-    return PostgresDatabase(PostgresAddress.parse(url), pool_size=pool_size)
+    return PostgresDatabase(PostgresAddress.parse(url), pool_size=pool_size, start_seconds=start_seconds)

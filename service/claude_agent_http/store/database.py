@@ -9,6 +9,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 
+START_SECONDS = 30.0
+"""How long to try while a database server starts."""
+
 Work = Callable[[Connection], T]
 """One transaction's statements, written once for both databases; committed when it returns."""
 

@@ -9,13 +9,12 @@ from sqlalchemy.pool import NullPool
 
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.store.advisory_lock import AdvisoryLock
-from claude_agent_http.store.database import Work
+from claude_agent_http.store.database import START_SECONDS, Work
 from claude_agent_http.store.errors import LostConnectionError, UnreachableError, translated
 from claude_agent_http.store.postgres_address import PostgresAddress
 
 T = TypeVar("T")
 
-_START_SECONDS = 30.0
 # A rolling restart starts the next process before this one has ended.
 _LOCK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
@@ -36,7 +35,7 @@ class PostgresDatabase:
         address: PostgresAddress,
         *,
         pool_size: int = 10,
-        start_seconds: float = _START_SECONDS,
+        start_seconds: float = START_SECONDS,
         lock_seconds: float = _LOCK_SECONDS,
     ) -> None:
         self._name = str(address)

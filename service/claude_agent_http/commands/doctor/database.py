@@ -35,7 +35,7 @@ def check_database(settings: Settings) -> Finding:
 async def _within_limit(settings: Settings) -> tuple[str | None, str]:
     try:
         async with asyncio.timeout(_SECONDS):
-            return await look(settings)
+            return await look(settings.session)
     except TimeoutError as error:
         raise StorageError(f"the database did not answer within {_SECONDS} s") from error
 
