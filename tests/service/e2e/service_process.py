@@ -38,6 +38,7 @@ class ServiceProcess:
         self.launch()
         wait_until(self._is_ready_or_ended, START_SECONDS, lambda: f"the service is not ready: {self.log}")
         assert self.exit_code is None, f"the service ended with {self.exit_code}: {self.log}"
+        assert "has no effect" not in self.log, "a test sets a variable that does not exist"
         return self
 
     def launch(self) -> subprocess.Popen[bytes]:
