@@ -29,6 +29,7 @@ FIGURES = {
     "first_token",
     "stored.list_of_user",
     "stored.list_1000",
+    "stored.list_all",
     "stored.read",
     "stored.read_events",
     "append.sqlite.messages",
