@@ -129,16 +129,16 @@ class LiveSessions:
         return self._limits.interrupt_grace_seconds + self._limits.stop_seconds
 
     async def _join(self, tasks: list[asyncio.Task[None]], seconds: float) -> None:
-        """Wait for tasks to end by themselves; those that do not are cancelled shortly before the limit."""
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=seconds)
+        """Wait for tasks to end by themselves; those that do not are cancelled, and once more where that only
+        ended the first of two waits: for the log, and then for the end of the runtime."""
+        late = {task for task in tasks if not task.done()}
+        for wait in (seconds, _LAST_SECONDS, _LAST_SECONDS):
+            if late:
+                _, late = await asyncio.wait(late, timeout=wait)
+            for task in late:
+                task.cancel()
         for task in late:
-            task.cancel()
-        if late:
-            _, stuck = await asyncio.wait(late, timeout=_LAST_SECONDS)
-            for task in stuck:
-                _log.error("a session's task does not end", task=task.get_name())
+            _log.error("a session's task does not end", task=task.get_name())
 
     def _worker(self, session: Session) -> SessionWorker:
         return self._workers.get(session.id) or self._own(SessionWorker(session, self._parts))

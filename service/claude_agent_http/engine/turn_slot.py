@@ -92,8 +92,13 @@ class TurnSlot:
     async def abandon(self, end: TurnEnd) -> None:
         """End whatever turn there is: nobody will run it any more."""
         turn = self._taken or await self.take()
-        if turn is not None:
+        if turn is None:
+            return
+        try:
             await self.end(turn, end)
+        finally:
+            if not turn.ended.done():  # Cancelled here too: the log learns of it at the next start.
+                turn.ended.set_result(end)
 
     async def _open(self, turn: Turn) -> bool:
         """Store the turn's message; if that fails the turn has ended."""

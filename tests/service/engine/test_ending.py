@@ -93,6 +93,24 @@ async def test_deleting_does_not_wait_for_a_runtime_that_does_not_end(make_harne
         assert harness.runtimes.alive == {}
 
 
+async def test_deleting_waits_neither_for_the_log_nor_then_for_the_runtime(make_harness) -> None:
+    memory = memory_store(SystemClock())
+    store = OtherLog(memory, disk := FullDisk(memory.events))
+    async with make_harness(store=store, limits=limits()) as harness:
+        session = await harness.session()
+        await harness.say(session, "hi")
+        disk.answers.clear()
+        harness.runtimes.before_close = asyncio.Event()
+        sending = asyncio.create_task(harness.turn(session, "not stored", 3))
+        await until(lambda: harness.engine.stats().turns == 1)
+        async with asyncio.timeout(4):
+            await harness.engine.delete(session.id)
+        assert harness.runtimes.alive == {}
+        disk.answers.set()
+        with pytest.raises(SessionNotFoundError):
+            await sending
+
+
 async def test_deleting_does_not_wait_for_what_a_full_disk_keeps_out_of_the_log(make_harness) -> None:
     memory = memory_store(SystemClock())
     store = OtherLog(memory, disk := FullDisk(memory.events))
