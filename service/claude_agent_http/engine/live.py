@@ -12,7 +12,7 @@ from claude_agent_http.engine.admission import Admission, MemoryGauge
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.worker import SessionWorker, WorkerParts
 
-_LAST_SECONDS = 1.0
+_LAST_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -129,10 +129,10 @@ class LiveSessions:
         return self._limits.interrupt_grace_seconds + self._limits.stop_seconds
 
     async def _join(self, tasks: list[asyncio.Task[None]], seconds: float) -> None:
-        """Wait for tasks to end by themselves; those that do not are cancelled, and once more where that only
-        ended the first of two waits: for the log, and then for the end of the runtime."""
+        """Wait for tasks to end by themselves; those that do not are cancelled, once for each thing that a
+        worker waits for at its end: the log, its runtime, and the log again."""
         late = {task for task in tasks if not task.done()}
-        for wait in (seconds, _LAST_SECONDS, _LAST_SECONDS):
+        for wait in (seconds, _LAST_SECONDS, _LAST_SECONDS, _LAST_SECONDS):
             if late:
                 _, late = await asyncio.wait(late, timeout=wait)
             for task in late:

@@ -3,7 +3,9 @@
 import asyncio
 from contextlib import suppress
 from typing import Any, TypeVar
+from weakref import WeakSet
 
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -53,6 +55,9 @@ class PostgresDatabase:
         # A migration may take longer than any statement of the service.
         self._patient = _engine(address, arguments, poolclass=NullPool)
         lock_engine = _engine(address, limited, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._connections: WeakSet[Any] = WeakSet()
+        for engine in (self._engine, self._patient, lock_engine):
+            event.listen(engine.sync_engine, "connect", self._watch)
         self._lock = AdvisoryLock(lock_engine, self._name, wait_seconds=lock_seconds)
 
     async def connect(self, *, exclusive: bool = True) -> None:
@@ -93,12 +98,19 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Politely, but a server that does not answer gets no more than its time: it gives the lock back
-        when it finds the connection gone."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._engine.dispose()
-                await self._patient.dispose()
-                await self._lock.release()
+        when it finds the connection gone. Whatever still waits for it fails at once."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._engine.dispose()
+                    await self._patient.dispose()
+                    await self._lock.release()
+        finally:
+            for connection in list(self._connections):
+                connection.terminate()
+
+    def _watch(self, adapted: Any, _record: object) -> None:
+        self._connections.add(adapted.driver_connection)
 
     async def _run(self, work: Work[T], *, repeatable: bool) -> T:
         try:
