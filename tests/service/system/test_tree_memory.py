@@ -99,8 +99,8 @@ def test_old_walks_are_made_again_a_few_at_a_time(processes: Processes) -> None:
 
 @pytest.mark.tier("linux")
 def test_growth_of_a_real_child_is_seen() -> None:
-    memory = TreeMemory(os.getpid())
     with hungry() as child:
+        memory = TreeMemory(child.pid)
         before = memory.measure()
         child.stdin.write(b"\n")
         child.stdin.flush()
@@ -109,20 +109,25 @@ def test_growth_of_a_real_child_is_seen() -> None:
 
 
 def test_without_proc_the_resident_sizes_are_added_up() -> None:
-    alone = resident_bytes(os.getpid())
     with hungry() as child:
+        alone = resident_bytes(child.pid)
         child.stdin.write(b"\n")
         child.stdin.flush()
         child.stdout.readline()
-        assert resident_bytes(os.getpid()) - alone >= 60 * MIB
+        assert resident_bytes(child.pid) - alone >= 60 * MIB
 
 
 @contextmanager
 def hungry() -> Iterator["subprocess.Popen[bytes]"]:
-    """A child that takes 64 MiB when it is given a line, and then says so."""
+    """A shell whose child takes 64 MiB when it is given a line, and then says so.
+
+    A tree of its own: what the process of the tests holds changes as its garbage is collected.
+    """
     code = "print(flush=True); input(); held = bytearray(64 * 2**20); print(flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["/bin/sh", "-c", '"$0" -c "$1"; :', sys.executable, code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as child:
         child.stdout.readline()
         yield child
