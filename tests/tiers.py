@@ -21,7 +21,7 @@ __all__ = ["Tiers", "pytest_addoption", "pytest_configure"]
 Probe = Callable[[], str | None]
 
 _DEFAULT = "unit"
-_FIXTURE_TIERS = {"postgres_server": "postgres"}
+_FIXTURE_TIERS = {"postgres_server": "postgres", "pgbouncer": "pgbouncer"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp
 from claude_agent_http import __version__, logs
 from claude_agent_http.api import HealthCheck, ModelMode, ServiceInfo, create_api
 from claude_agent_http.engine import Engine, Limits
+from claude_agent_http.metrics.state import ServiceView
+from claude_agent_http.metrics.stored import StoredSessions
 from claude_agent_http.ports import Store
 from claude_agent_http.runtime.cli import CliRuntimeFactory
 from claude_agent_http.runtime.config import RuntimeConfig
@@ -21,6 +24,7 @@ from claude_agent_http.server import DrainingServer
 from claude_agent_http.settings import Loaded, Settings
 from claude_agent_http.storage import configured_store
 from claude_agent_http.system import LoopbackServer, MemorySampler, RandomIds, SystemClock
+from claude_agent_http.telemetry import configured_metering
 
 _STATE_FOLDER = ".sessions"
 
@@ -70,6 +74,7 @@ async def running(settings: Settings, strays: Strays) -> AsyncIterator[Service]:
             strays=strays,
             environ=os.environ,
         )
+        metering = configured_metering(settings.metrics)
         engine = Engine(
             store=store,
             runtimes=runtimes,
@@ -78,11 +83,29 @@ async def running(settings: Settings, strays: Strays) -> AsyncIterator[Service]:
             ids=RandomIds(),
             limits=_limits(settings),
             memory=memory,
+            name=os.environ.get("POD_NAME") or socket.gethostname(),
+            version=__version__,
+            telemetry=metering.telemetry,
         )
+        stored = StoredSessions(store.sessions.count, SystemClock())
+        await stack.enter_async_context(metering.shown(_view(engine, memory, stored, store)))
         await engine.start()
         service = Service(_api(settings, engine, store, memory), engine, store, settings.api.drain_seconds)
         stack.push_async_callback(engine.stop, 0)
         yield service
+
+
+def _view(engine: Engine, memory: MemorySampler, stored: StoredSessions, store: Store) -> ServiceView:
+    """Leases are told of where replicas share the database."""
+    if not store.is_shared:
+        return ServiceView(engine.stats, memory, stored)
+    return ServiceView(
+        engine.stats,
+        memory,
+        stored,
+        leases=lambda: engine.stats().live,
+        replicas=lambda: engine.stats().peers + 1,
+    )
 
 
 async def _model_env(settings: Settings, stack: AsyncExitStack) -> dict[str, str]:
@@ -131,6 +154,7 @@ def _limits(settings: Settings) -> Limits:
         memory_mb=api.memory_limit_mb,
         idle_seconds=api.idle_session_timeout,
         session_ttl_seconds=settings.session.ttl,
+        lease_seconds=settings.session.lease_seconds,
         prestart=api.prestart,
     )
 

@@ -5,7 +5,9 @@ import sys
 
 import structlog
 
-_QUIET = ("alembic", "asyncio", "httpcore", "httpx", "uvicorn", "claude_agent_sdk")
+_QUIET = ("alembic", "asyncio", "httpcore", "httpx", "sse_starlette", "uvicorn", "claude_agent_sdk")
+# Of an agent's output that makes no sense it quotes the beginning; that its turn failed we say ourselves.
+_SILENT = "claude_agent_sdk._internal.query"
 
 
 def configure(level: str, form: str) -> None:
@@ -35,10 +37,14 @@ def configure(level: str, form: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_SILENT).setLevel(logging.CRITICAL)
 
 
 def _rendering(as_json: bool) -> list[structlog.typing.Processor]:
-    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    # The renderer's own tracebacks show local variables: messages and credentials among them.
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     tail: list[structlog.typing.Processor] = [renderer]
     if as_json:
         tail = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

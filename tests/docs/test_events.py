@@ -30,6 +30,7 @@ BUILT = (
     vocabulary.user_message(ONE, "x"),
     vocabulary.user_interrupt(ONE, TURN, "user"),
     vocabulary.status_running(ONE, TURN),
+    vocabulary.status_rescheduled(ONE, TURN),
     vocabulary.status_idle(ONE, TURN, StopReason.END_TURN, "user"),
     vocabulary.session_error(ONE, TURN, TurnError(ErrorKind.MAX_TURNS, "x")),
     vocabulary.session_usage(ONE, TURN, Usage()),

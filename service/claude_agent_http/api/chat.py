@@ -12,6 +12,7 @@ from claude_agent_http.api.models import ChatChunk, ChatRequest, ChatResponse
 from claude_agent_http.api.openapi import documented, event_stream
 from claude_agent_http.api.outcome import answered, stop_reason
 from claude_agent_http.api.parts import CurrentEngine, json_only, known_form
+from claude_agent_http.api.request_log import is_about
 from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
 from claude_agent_http.engine import Engine, Turn
 
@@ -71,8 +72,10 @@ async def stream(body: ChatRequest, engine: CurrentEngine, request: Request) -> 
 
 
 async def _send(body: ChatRequest, engine: Engine, request: Request) -> Turn:
-    turn = await engine.send(known_form(body.session_id), body.message, body.timeout)
-    request.state.logged = {"session_id": turn.session_id, "turn_id": turn.id}
+    session_id = known_form(body.session_id)
+    is_about(request, session_id=session_id)
+    turn = await engine.send(session_id, body.message, body.timeout)
+    is_about(request, user_id=turn.user_id, turn_id=turn.id)
     return turn
 
 

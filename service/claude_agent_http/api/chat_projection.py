@@ -16,11 +16,14 @@ class ChatProjection:
     """Knows what has gone out of each message, so that the whole message adds only the rest.
 
     Text that has gone out cannot be taken back. What comes after a withdrawn message is sent only as far as
-    it goes beyond it; where it says something else, it is sent whole, behind an empty line.
+    it goes beyond it; where it says something else, it is sent whole, behind an empty line. When the turn is
+    run again, all that went out so far counts as withdrawn.
     """
 
     def __init__(self) -> None:
         self._sent: dict[str, StringIO] = {}
+        self._whole = StringIO()
+        self._runs_again = False
         self._withdrawn = ""
         self._repeated: dict[str, int] = {}
 
@@ -30,10 +33,13 @@ class ChatProjection:
                 yield from self._text(event_id, text)
             case Withdrawn(event_id=event_id):
                 self._withdraw(event_id)
+            case Event(type=EventType.STATUS_RESCHEDULED):
+                self._begin_again()
             case Event(data={"parent_tool_use_id": _}):
                 return
             case Event(type=EventType.AGENT_MESSAGE, id=event_id, data=data):
                 yield from self._text(event_id, text_of(data)[self._known(event_id) :], whole=True)
+                self._whole.write(text_of(data))
                 self._forget(event_id)
             case Event() if item.type in TOOL_USES:
                 yield from self._broken_off()
@@ -45,6 +51,9 @@ class ChatProjection:
         """`text` follows what is known of the message."""
         if self._withdrawn and event_id not in self._sent:
             text = self._withdrawn[: self._repeated.get(event_id, 0)] + text
+            if whole and self._runs_again and self._withdrawn.startswith(text):
+                self._withdrawn = self._withdrawn[len(text) :]  # the next message goes on behind this one
+                return
             if not whole and self._withdrawn.startswith(text):
                 self._repeated[event_id] = len(text)
                 return
@@ -69,6 +78,11 @@ class ChatProjection:
         sent = self._sent.get(event_id)
         self._withdrawn += "" if sent is None else sent.getvalue()
         self._forget(event_id)
+
+    def _begin_again(self) -> None:
+        begun = "".join(sent.getvalue() for sent in self._sent.values())
+        self._withdrawn = self._whole.getvalue() + (begun or self._withdrawn)
+        self._sent, self._repeated, self._whole, self._runs_again = {}, {}, StringIO(), True
 
     def _forget(self, event_id: str) -> None:
         self._sent.pop(event_id, None)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from claude_agent_http.api.event_view import (
@@ -21,6 +21,7 @@ from claude_agent_http.api.json_text import ExactJSONResponse, to_json
 from claude_agent_http.api.models import EventPage, EventView
 from claude_agent_http.api.openapi import documented, event_stream
 from claude_agent_http.api.parts import CurrentEngine, SessionId
+from claude_agent_http.api.request_log import is_about
 from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
 from claude_agent_http.api.stream_models import EVENT_STREAM_MODELS
 from claude_agent_http.domain.event import Delta, Event, Followed, SessionDeleted, Withdrawn
@@ -66,8 +67,12 @@ async def page_of_events(
 async def stream(
     session_id: SessionId,
     engine: CurrentEngine,
+    request: Request,
     after: Annotated[Position, Query(description="Events behind this seq; `latest`: only new ones.")] = 0,
     deltas: Annotated[bool, Query(description="Also pieces of messages while they are written.")] = False,
+    wake: Annotated[
+        bool, Query(description="Start a hibernated session's agent, if there is a free place for it.")
+    ] = False,
     last_event_id: Annotated[
         Seq | None, Header(description="The last `id:` seen; wins over `after`.")
     ] = None,
@@ -76,9 +81,13 @@ async def stream(
 
     Each event's `id:` is its seq. Deltas (`event_start`, `event_delta`) have none: they are not stored, and
     the whole message that follows under the same event id replaces them; `event_withdrawn` takes them back.
+    `wake` starts the agent ahead of the next message, whose answer then begins sooner.
     A deleted session's stream ends with `session.deleted`, which has no `id:` either.
     """
     session = await engine.get(session_id)
+    is_about(request, user_id=session.user_id)
+    if wake:
+        await engine.wake(session_id)
     start = session.last_seq if after == "latest" else after
     if last_event_id is not None:
         start = last_event_id

@@ -18,14 +18,15 @@ _SHOWN = 100
 
 
 class HostCheck:
-    """421 for a `Host` that is none of `hosts`, whatever its port.
+    """421 for a `Host` that is none of `hosts`, whatever its port. `setting` says where the app listens.
 
     Starlette's own check answers with plain text; every error of ours is a problem.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], setting: str = "api.host") -> None:
         self._app = app
         self._hosts = hosts
+        self._setting = setting
         self._known = re.compile(rf"(?:{'|'.join(map(re.escape, hosts))})(?::\d{{1,5}})?", re.IGNORECASE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +40,7 @@ class HostCheck:
             421,
             f"the service listens on a local address and does not answer to the Host {host[:_SHOWN]!r}; ask "
             f"for it as {' or '.join(self._hosts)}, let a proxy send one of these as Host, or make it listen "
-            "on another address (api.host)",
+            f"on another address ({self._setting})",
         )
 
 

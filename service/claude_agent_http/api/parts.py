@@ -7,6 +7,7 @@ from fastapi import Depends, Path, Request
 from starlette.exceptions import HTTPException
 
 from claude_agent_http.api.info import Parts
+from claude_agent_http.api.request_log import is_about
 from claude_agent_http.domain.errors import SessionNotFoundError
 from claude_agent_http.engine import Engine
 
@@ -42,9 +43,12 @@ async def _engine(request: Request) -> Engine:
 
 
 async def _session_id(
+    request: Request,
     session_id: Annotated[str, Path(description="The session's id; one of another form is just unknown.")],
 ) -> str:
-    return known_form(session_id)
+    canonical = known_form(session_id)
+    is_about(request, session_id=canonical)
+    return canonical
 
 
 CurrentParts = Annotated[Parts, Depends(_parts)]

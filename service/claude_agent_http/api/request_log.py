@@ -1,7 +1,5 @@
-"""Gives each request an id, logs how it ended, and answers for errors that nobody foresaw.
-
-What a route puts into `request.state.logged` is logged with its request.
-"""
+"""Gives each request an id, logs how it ended and whom it was about, and answers for errors that nobody
+foresaw."""
 
 import logging
 import re
@@ -14,11 +12,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from claude_agent_http.api.problems import unforeseen
 
-__all__ = ["RequestLog"]
+__all__ = ["RequestLog", "is_about"]
 
 _log = logging.getLogger(__name__)
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _PROBES = frozenset({"/health", "/livez", "/readyz"})
+
+
+def is_about(request: Request, **ids: str | None) -> None:
+    """Log the request with these ids (`session_id`, `user_id`, `turn_id`), as far as they are known."""
+    known = {name: value for name, value in ids.items() if value is not None}
+    request.state.logged = {**getattr(request.state, "logged", {}), **known}
 
 
 class RequestLog:
@@ -35,7 +39,7 @@ class RequestLog:
         try:
             await self._app(scope, receive, answer.send)
         except Exception:
-            _log.exception("a request failed", extra={"request_id": answer.request_id})
+            _log.exception("a request failed", extra=answer.ids)
             if answer.status is None:
                 await unforeseen(Request(scope))(scope, receive, answer.send)
         finally:
@@ -54,6 +58,11 @@ class _Answer:
         self._started = time.monotonic()
         scope.setdefault("state", {})["request_id"] = self.request_id
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """The request's own, and of whom it is about."""
+        return {"request_id": self.request_id, **self._scope["state"].get("logged", {})}
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -67,7 +76,6 @@ class _Answer:
             "path": self._scope["path"][:200],
             "status": self.status,
             "milliseconds": round((time.monotonic() - self._started) * 1000, 1),
-            "request_id": self.request_id,
-            **self._scope["state"].get("logged", {}),
+            **self.ids,
         }
         _log.log(level, "request", extra=fields)

@@ -10,6 +10,8 @@ from claude_agent_http.api.fields import UserId
 from claude_agent_http.api.models import CreateSession, Interrupted, SessionView
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentEngine, SessionId, json_only
+from claude_agent_http.api.request_log import is_about
+from claude_agent_http.domain.session import Session
 from claude_agent_http.engine import NewSession
 
 router = APIRouter(prefix="/api/v1/sessions", tags=["sessions"])
@@ -36,9 +38,10 @@ IdempotencyKey = Annotated[
     dependencies=[Depends(json_only)],
 )
 async def create(
-    body: CreateSession, engine: CurrentEngine, idempotency_key: IdempotencyKey = None
+    body: CreateSession, engine: CurrentEngine, request: Request, idempotency_key: IdempotencyKey = None
 ) -> SessionView:
     """Returns at once: no model is called, and the agent's process starts in the background."""
+    is_about(request, user_id=body.user_id)
     new = NewSession(
         user_id=body.user_id,
         subdir=body.subdir,
@@ -46,7 +49,7 @@ async def create(
         session_id=None if body.session_id is None else str(body.session_id),
         idempotency_key=idempotency_key,
     )
-    return SessionView.of(await engine.create(new))
+    return _view(request, await engine.create(new))
 
 
 @router.get("", summary="List sessions", responses=documented(422))
@@ -67,8 +70,8 @@ async def list_ids(
 
 
 @router.get("/{session_id}", summary="Read a session", responses=documented(404))
-async def read(session_id: SessionId, engine: CurrentEngine) -> SessionView:
-    return SessionView.of(await engine.get(session_id))
+async def read(session_id: SessionId, engine: CurrentEngine, request: Request) -> SessionView:
+    return _view(request, await engine.get(session_id))
 
 
 @router.delete("/{session_id}", status_code=204, summary="Delete a session", responses=documented(404, 507))
@@ -78,9 +81,9 @@ async def delete(session_id: SessionId, engine: CurrentEngine) -> None:
 
 
 @router.post("/{session_id}/resume", summary="Reopen a session", responses=documented(404, 507))
-async def resume(session_id: SessionId, engine: CurrentEngine) -> SessionView:
+async def resume(session_id: SessionId, engine: CurrentEngine, request: Request) -> SessionView:
     """Makes a closed session active again and starts its agent ahead of the next message."""
-    return SessionView.of(await engine.resume(session_id))
+    return _view(request, await engine.resume(session_id))
 
 
 @router.post(
@@ -92,6 +95,11 @@ async def resume(session_id: SessionId, engine: CurrentEngine) -> SessionView:
 async def interrupt(session_id: SessionId, engine: CurrentEngine) -> Interrupted:
     """Asks the turn to end soon; its `session.status_idle` event says when it has."""
     return Interrupted(interrupted=await engine.interrupt(session_id))
+
+
+def _view(request: Request, session: Session) -> SessionView:
+    is_about(request, session_id=session.id, user_id=session.user_id)
+    return SessionView.of(session)
 
 
 def _next_link(request: Request, user_id: str | None, limit: int, last: str) -> str:

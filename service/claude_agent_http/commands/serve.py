@@ -10,7 +10,7 @@ from rich.text import Text
 from claude_agent_http import __version__
 from claude_agent_http.commands.terminal import EXIT_CONFIGURATION, complain, load, stdout, warn
 from claude_agent_http.domain.errors import ClaudeAgentError
-from claude_agent_http.settings import ApiSettings, Given, Settings, covered_url
+from claude_agent_http.settings import Given, MetricsSettings, SessionSettings, Settings, covered_url
 
 __all__ = ["banner", "run_serve"]
 
@@ -41,20 +41,21 @@ def run_serve(*, host: str | None, port: str | None, config_file: Path | None) -
 
 def banner(settings: Settings) -> dict[str, str]:
     """What a starting service says of itself, label to text; no secrets."""
-    url = _url(settings.api)
-    session = settings.session
+    api, session = settings.api, settings.session
+    url = _url(api.host, api.port)
     storage = {
         "memory": "memory (lost at the end)",
         "sqlite": f"sqlite, {session.sqlite_path}",
-        "postgresql": f"postgresql, {session.pg_host}:{session.pg_port}/{session.pg_database}",
+        "postgresql": _postgres(session),
     }
-    return {
-        "url": url or f"a free port of {settings.api.host}",
+    facts = {
+        "url": url or f"a free port of {api.host}",
         "docs": f"{url}/docs" if url else "/docs",
         "model": f"{_DEMO}; {_REAL}" if settings.uses_demo_model else _model(settings),
         "storage": storage[session.storage],
         "users": str(settings.user.base_dir),
     }
+    return facts | _metrics(settings.metrics)
 
 
 def _announce(settings: Settings) -> None:
@@ -75,16 +76,32 @@ def _announce(settings: Settings) -> None:
         console.print(Panel(Text(f"{_DEMO}\n{_REAL}"), style="bold black on yellow", expand=False))
 
 
-def _url(api: ApiSettings) -> str:
-    if api.port == 0:
+def _url(host: str, port: int) -> str:
+    """Empty for a port that only the running service will know."""
+    if port == 0:
         return ""
     try:
-        address = ipaddress.ip_address(api.host)
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return f"http://{api.host}:{api.port}"
+        return f"http://{host}:{port}"
     if address.is_unspecified:
-        return f"http://localhost:{api.port}"
-    return f"http://[{address}]:{api.port}" if address.version == 6 else f"http://{address}:{api.port}"
+        return f"http://localhost:{port}"
+    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+
+
+def _metrics(metrics: MetricsSettings) -> dict[str, str]:
+    if not metrics.enabled:
+        return {}
+    url = _url(metrics.host, metrics.port)
+    return {"metrics": f"{url}/metrics" if url else f"a free port of {metrics.host}"}
+
+
+def _postgres(session: SessionSettings) -> str:
+    shown = f"postgresql, {session.pg_host}:{session.pg_port}/{session.pg_database}"
+    host, port = session.pg_direct_host, session.pg_direct_port
+    if host is None and port is None:
+        return shown
+    return f"{shown} (server at {host or session.pg_host}:{port or session.pg_port})"
 
 
 def _model(settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from claude_agent_http import store
 from claude_agent_http.settings import SessionSettings
-from claude_agent_http.storage import database_url
+from claude_agent_http.storage import database_url, direct_database_url
 
 __all__ = ["look", "migrate"]
 
@@ -12,12 +12,16 @@ _LOOK_SECONDS = 2.0
 async def look(session: SessionSettings) -> tuple[str | None, str]:
     """(schema revision of the database, newest one this version knows); nothing is changed.
 
-    The first is None for a database that is empty. Raises StorageError.
+    The first is None for a database that is empty. Raises StorageError, also for a newer revision that this
+    version cannot use.
     """
-    found = await store.current_revision(database_url(session), start_seconds=_LOOK_SECONDS)
+    found = await store.current_revision(
+        database_url(session), direct_url=direct_database_url(session), start_seconds=_LOOK_SECONDS
+    )
     return found, store.NEWEST_REVISION
 
 
 async def migrate(session: SessionSettings) -> tuple[str | None, str]:
-    """(revision before, revision now). Raises StorageError, and ServiceLockedError while a service runs."""
-    return await store.migrate(database_url(session))
+    """(revision before, revision now). Raises StorageError, and ServiceLockedError while a service has the
+    database for itself."""
+    return await store.migrate(database_url(session), direct_url=direct_database_url(session))

@@ -1,5 +1,7 @@
 """Every error that travels between layers; a foreign error becomes one of these where it enters."""
 
+from claude_agent_http.domain.telemetry import Refusal
+
 
 class ClaudeAgentError(Exception):
     """Base. The message is for the caller: it says what is wrong and what to do, and holds no secret."""
@@ -32,18 +34,27 @@ class InvalidInputError(ClaudeAgentError):
 
 
 class BusyError(ClaudeAgentError):
-    """A limit is reached for now; the same request may work after `retry_after` seconds."""
+    """A limit is reached for now, `refusal` says which; the same request may work after `retry_after` s."""
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
+    def __init__(self, message: str, *, retry_after: int, refusal: Refusal = Refusal.BUSY) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.refusal = refusal
+
+
+class SessionBusyError(BusyError):
+    """A turn runs in the session."""
+
+    def __init__(self) -> None:
+        super().__init__("the session is busy with a turn; wait for it or interrupt it", retry_after=1)
 
 
 class DrainingError(BusyError):
     """The replica is shutting down and takes no new work."""
 
     def __init__(self) -> None:
-        super().__init__("the service is shutting down; try again in a few seconds", retry_after=5)
+        message = "the service is shutting down; try again in a few seconds"
+        super().__init__(message, retry_after=5, refusal=Refusal.DRAINING)
 
 
 class StorageError(ClaudeAgentError):
@@ -54,8 +65,20 @@ class StorageFullError(StorageError):
     """No space left on the device that holds the database or the workspaces."""
 
 
+class LeaseLostError(ClaudeAgentError):
+    """Another replica may run the session now, or does; nothing was stored."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id!r} was taken over by another replica of the service")
+        self.session_id = session_id
+
+
 class ServiceLockedError(StorageError):
     """Another service process owns this database."""
+
+
+class ListenError(ClaudeAgentError):
+    """A port that the service is to listen on cannot be had."""
 
 
 class WorkspaceError(ClaudeAgentError):

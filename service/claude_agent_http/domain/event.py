@@ -21,6 +21,7 @@ class EventType(StrEnum):
     CONTEXT_COMPACTED = "agent.thread_context_compacted"
     STATUS_RUNNING = "session.status_running"
     STATUS_IDLE = "session.status_idle"
+    STATUS_RESCHEDULED = "session.status_rescheduled"
     STATUS_TERMINATED = "session.status_terminated"
     SESSION_ERROR = "session.error"
     SESSION_USAGE = "session.usage"

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from claude_agent_http.domain.event import Event, EventType
+from claude_agent_http.domain.lease import Lease
 
 
 class SessionStatus(StrEnum):
@@ -28,7 +29,7 @@ class Session:
     """`cwd` is the workspace's absolute path; times are UTC; `last_seq` is the newest event's, 0 if none.
 
     `creation_digest` is a hash of what the creator asked for: the same id or idempotency key with another
-    digest is a conflict, with the same one a repeat.
+    digest is a conflict, with the same one a repeat. `lease_holder` is the replica that has it, None: nobody.
     """
 
     id: str
@@ -44,6 +45,24 @@ class Session:
     message_count: int = 0
     last_seq: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
+    lease_holder: str | None = None
+    lease_epoch: int = 0
+
+    def is_held_under(self, lease: Lease) -> bool:
+        """Whether that lease is the current one."""
+        return (self.lease_holder, self.lease_epoch) == (lease.replica_id, lease.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionHead:
+    """What changes of a session while others work on it."""
+
+    id: str
+    last_seq: int
+    status: SessionStatus
+    phase: SessionPhase
+    lease_holder: str | None
+    lease_epoch: int
 
 
 _PHASE_OF = {

@@ -40,8 +40,16 @@ def status_idle(
     return NewEvent(event_id, EventType.STATUS_IDLE, {"stop_reason": reason}, turn_id)
 
 
-def session_error(event_id: str, turn_id: str | None, error: TurnError) -> NewEvent:
-    body = {"type": error.kind.value, "message": error.message, "retry_status": {"type": "exhausted"}}
+def status_rescheduled(event_id: str, turn_id: str) -> NewEvent:
+    """What the turn did so far counts no more: it is run again from its message."""
+    return NewEvent(event_id, EventType.STATUS_RESCHEDULED, {}, turn_id)
+
+
+def session_error(
+    event_id: str, turn_id: str | None, error: TurnError, *, retrying: bool = False
+) -> NewEvent:
+    retry_status = {"type": "retrying" if retrying else "exhausted"}
+    body = {"type": error.kind.value, "message": error.message, "retry_status": retry_status}
     return NewEvent(event_id, EventType.SESSION_ERROR, {"error": body}, turn_id)
 
 

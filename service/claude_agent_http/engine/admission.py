@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from claude_agent_http.domain.errors import BusyError
 from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.telemetry import Refusal
 from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.worker import SessionWorker
 from claude_agent_http.ports import Clock
@@ -56,16 +57,22 @@ class Admission:
         self._make_place(session.user_id)
         return True
 
+    def relieve(self) -> None:
+        """Stop the idlest session while more memory is used than may be."""
+        if self._memory() > self._limits.memory_mb and (idle := _idlest(self._workers.values())) is not None:
+            idle.hibernate()
+
     def _check_turns(self) -> None:
         if self.turns >= self._limits.max_turns_at_once:
-            raise _limit_reached("turns at once", self._limits.max_turns_at_once)
+            raise _limit_reached("turns at once", self._limits.max_turns_at_once, Refusal.TURNS)
 
     def _check_places(self, user_id: str) -> None:
         busy = [worker for worker in self._placed_of(user_id) if worker.turn is not None]
         if len(busy) >= self._limits.max_live_per_user:
-            raise _limit_reached("busy sessions of one user", self._limits.max_live_per_user)
+            most = self._limits.max_live_per_user
+            raise _limit_reached("busy sessions of one user", most, Refusal.USER_SESSIONS)
         if self.turns >= self._limits.max_live:
-            raise _limit_reached("live sessions", self._limits.max_live)
+            raise _limit_reached("live sessions", self._limits.max_live, Refusal.LIVE_SESSIONS)
 
     def _make_memory(self) -> None:
         if self._has_memory_for_one_more():
@@ -104,9 +111,10 @@ class Admission:
                 f"{self._memory()} MB are in use, and one needs {limits.memory_mb_per_start} MB; "
                 "raise api.memory_limit_mb",
                 retry_after=60,
+                refusal=Refusal.MEMORY,
             )
-        limit = f"the memory limit of {limits.memory_mb} MB is reached"
-        return BusyError(f"{limit} and every live session is busy", retry_after=_RETRY_SECONDS)
+        message = f"the memory limit of {limits.memory_mb} MB is reached and every live session is busy"
+        return BusyError(message, retry_after=_RETRY_SECONDS, refusal=Refusal.MEMORY)
 
     def _has_place(self, session_id: str) -> bool:
         worker = self._workers.get(session_id)
@@ -134,5 +142,6 @@ def _idlest(workers: Iterable[SessionWorker]) -> SessionWorker | None:
     return min(idle, key=lambda worker: worker.last_used, default=None)
 
 
-def _limit_reached(what: str, limit: int) -> BusyError:
-    return BusyError(f"the limit of {limit} {what} is reached; try again shortly", retry_after=_RETRY_SECONDS)
+def _limit_reached(what: str, limit: int, refusal: Refusal) -> BusyError:
+    message = f"the limit of {limit} {what} is reached; try again shortly"
+    return BusyError(message, retry_after=_RETRY_SECONDS, refusal=refusal)

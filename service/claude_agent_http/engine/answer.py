@@ -17,12 +17,15 @@ class Answer:
 
 
 def answer(events: Iterable[Event], default_time: datetime) -> Answer:
-    """The agent's own messages of one turn joined, and its tool uses; subagents' words are left out."""
+    """The agent's own messages of one turn joined, and its tool uses; subagents' words are left out, and what
+    was said before the turn was run again."""
     texts: list[str] = []
     calls: list[ToolCall] = []
     last = default_time
     for event in events:
         last = event.processed_at
+        if event.type is EventType.STATUS_RESCHEDULED:
+            texts, calls = [], []
         if event.data.get("parent_tool_use_id") is not None:
             continue
         if event.type is EventType.AGENT_MESSAGE:

@@ -13,17 +13,21 @@ def closing_events(
     ids: Ids, turn_id: str | None, end: TurnEnd, open_requests: Iterable[str] = ()
 ) -> list[NewEvent]:
     """`open_requests` are those to the model that were under way when the turn ended."""
-    events = list[NewEvent]()
-    if turn_id is not None:
-        for start in open_requests:
-            event_id = ids.event_id()
-            events.append(vocabulary.model_request_end(event_id, turn_id, start, Usage(), is_error=True))
+    events = [] if turn_id is None else ended_requests(ids, turn_id, open_requests)
     if end.error is not None:
         events.append(vocabulary.session_error(ids.event_id(), turn_id, end.error))
     if end.usage is not None and turn_id is not None:
         events.append(vocabulary.session_usage(ids.event_id(), turn_id, end.usage))
     events.append(vocabulary.status_idle(ids.event_id(), turn_id, end.stop_reason, end.interrupted))
     return events
+
+
+def ended_requests(ids: Ids, turn_id: str, open_requests: Iterable[str]) -> list[NewEvent]:
+    """Requests of which nobody will tell the end any more."""
+    return [
+        vocabulary.model_request_end(ids.event_id(), turn_id, start, Usage(), is_error=True)
+        for start in open_requests
+    ]
 
 
 def not_stored(error: ClaudeAgentError) -> TurnEnd:

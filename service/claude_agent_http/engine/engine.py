@@ -9,39 +9,61 @@ import structlog
 
 from claude_agent_http.domain.errors import (
     ClaudeAgentError,
+    DrainingError,
+    LeaseLostError,
     SessionClosedError,
     SessionNotFoundError,
     TurnTimeoutError,
 )
 from claude_agent_http.domain.event import Event, EventType, Followed, SessionDeleted
-from claude_agent_http.domain.session import Session, SessionStatus
+from claude_agent_http.domain.lease import Lease
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
+from claude_agent_http.domain.telemetry import Refusal
 from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine.admission import MemoryGauge
+from claude_agent_http.engine.elsewhere import Elsewhere
 from claude_agent_http.engine.follow import Follower
+from claude_agent_http.engine.housekeeping import Chore, Housekeeping
 from claude_agent_http.engine.hub import Hub
+from claude_agent_http.engine.inbox import Inbox
 from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.live import LiveSessions
-from claude_agent_http.engine.recovery import end_cut_turns
+from claude_agent_http.engine.membership import Membership
+from claude_agent_http.engine.relay import Relay
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
+from claude_agent_http.engine.takeover import Takeover
+from claude_agent_http.engine.telemetry import NullTelemetry, tell_refusal
 from claude_agent_http.engine.turn import TIMEOUT, Turn
+from claude_agent_http.engine.turn_log import unfinished_turn
+from claude_agent_http.engine.watch import Watch
 from claude_agent_http.engine.worker import WorkerParts
-from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Workspaces
+from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Telemetry, Workspaces
 
-_log = structlog.get_logger(__name__)
-_EXPIRY_SECONDS = 30.0
 _PAGE = 500
+_EXPIRY_SECONDS = 30.0
+_ROOM_SECONDS = 5.0
+_ALONE_SECONDS = 30.0
+_STOPPED_POLL_SECONDS = 0.05
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """`live` sessions hold an agent process, or start or stop one; `runtimes` are connected processes."""
+    """`live` sessions hold an agent process, or start or stop one; `runtimes` are connected processes, the
+    `busy` ones in a turn; `queued` sessions wait until they may start theirs. `peers` are the other replicas
+    on the same database."""
 
     live: int
     runtimes: int
     turns: int
+    peers: int = 0
     last_start_error: str | None = None
+    busy: int = 0
+    queued: int = 0
+    starting: int = 0
 
 
 class Engine:
@@ -54,28 +76,81 @@ class Engine:
         ids: Ids,
         limits: Limits,
         memory: MemoryGauge,
+        telemetry: Telemetry | None = None,
+        *,
+        name: str = "",
+        version: str = "",
     ) -> None:
+        """`name` and `version` are this replica's, for people."""
         self._store = store
         self._runtimes = runtimes
+        self._workspaces = workspaces
         self._clock = clock
         self._ids = ids
         self._limits = limits
-        self._hub = Hub()
-        self._journal = Journal(store.events, self._hub)
+        self._telemetry = telemetry or NullTelemetry()
+        hub = self._hub = Hub()
+        journal = Journal(store.events, hub, store.wakeups, self._telemetry)
+        relay = self._relay = Relay(hub, store.wakeups, clock)
         self._creator = SessionCreator(store.sessions, workspaces, clock, ids)
-        slots, self._starts = asyncio.Semaphore(limits.max_live), Starts(limits.max_starts_at_once)
-        parts = WorkerParts(self._journal, self._hub, runtimes, clock, ids, limits, slots, self._starts)
+        self._elsewhere = Elsewhere(
+            store.events,
+            journal,
+            hub,
+            ids,
+            late_seconds=limits.interrupt_grace_seconds + limits.lease_seconds,
+        )
+        self._membership = Membership(
+            store, runtimes, clock, ids, limits.lease_seconds, self._lose_all, name=name, version=version
+        )
+        parts = WorkerParts(
+            journal=journal,
+            relay=relay,
+            leases=store.leases,
+            wakeups=store.wakeups,
+            replica_id=lambda: self._membership.replica.id,
+            lost=self._elsewhere.follow,
+            runtimes=runtimes,
+            clock=clock,
+            ids=ids,
+            limits=limits,
+            slots=asyncio.Semaphore(limits.max_live),
+            starts=Starts(limits.max_starts_at_once),
+            telemetry=self._telemetry,
+        )
+        self._starts = parts.starts
         self._live = LiveSessions(parts, memory)
-        self._expiry: asyncio.Task[None] | None = None
+        inbox = Inbox(self._live, store.events, turn_seconds=limits.turn_seconds)
+        self._watch = Watch(store.sessions, inbox, hub, relay, clock, ids, poll_seconds=limits.poll_seconds)
+        self._takeover = Takeover(
+            store,
+            journal,
+            self._live,
+            self._membership,
+            workspaces,
+            clock,
+            ids,
+            turn_seconds=limits.turn_seconds,
+            telemetry=self._telemetry,
+        )
+        self._housekeeping = Housekeeping()
         self._stopped = False
 
     async def start(self) -> None:
-        """Settle what the last process left behind. Call once, before the first request."""
-        cut = await end_cut_turns(self._store.sessions, self._store.events, self._journal, self._ids)
-        if cut:
-            _log.warning("ended turns that a former process left unfinished", turns=cut)
-        if self._limits.session_ttl_seconds > 0:
-            self._expiry = asyncio.create_task(self._expire(), name="session-expiry")
+        """Join the other replicas and settle what the last process left behind. Call once, before the first
+        request. Raises StorageError."""
+        await self._membership.start()
+        await self._store.wakeups.start(self._watch.hear)
+        if taken := await self._takeover.sweep():
+            _log.warning("took over turns that a former process left unfinished", turns=taken)
+        seconds = self._limits.poll_seconds if self._store.is_shared else _ALONE_SECONDS
+        keep = self._housekeeping.start
+        keep(Chore("taking over", self._takeover.sweep, seconds, self._watch.sweep))
+        keep(Chore("making room", self._make_room, _ROOM_SECONDS))
+        if (ttl := self._limits.session_ttl_seconds) > 0:
+            keep(Chore("closing unused sessions", self._close_unused, min(_EXPIRY_SECONDS, ttl)))
+        if self._store.is_shared:
+            self._watch.start()
 
     async def stop(self, drain_seconds: float) -> None:
         """Drain: no new turns, running ones get `drain_seconds`, streams end, every process is gone after.
@@ -84,10 +159,14 @@ class Engine:
         """
         if self._stopped:
             return
-        if self._expiry is not None:
-            self._expiry.cancel()
-            await asyncio.gather(self._expiry, return_exceptions=True)
-        await self._live.drain(drain_seconds)
+        self._live.draining = True  # before anything else is waited for
+        await self._housekeeping.stop()
+        waiting = [turn.ended for turn in self._elsewhere.turns]
+        draining = self._live.drain(drain_seconds, hand_over=self._membership.peers > 0)
+        await asyncio.gather(draining, _wait(waiting, drain_seconds))
+        await self._elsewhere.stop()
+        await self._watch.stop()
+        await self._membership.stop()
         self._hub.close()
         self._stopped = True
 
@@ -96,8 +175,17 @@ class Engine:
         return self._live.draining
 
     def stats(self) -> EngineStats:
-        live = self._live
-        return EngineStats(live.live, live.runtimes, live.turns, self._starts.last_error)
+        live, starts = self._live, self._starts
+        return EngineStats(
+            live.live,
+            live.runtimes,
+            live.turns,
+            self._membership.peers,
+            starts.last_error,
+            busy=live.busy_runtimes,
+            queued=live.queued + starts.waiting,
+            starting=starts.under_way,
+        )
 
     async def create(self, new: NewSession) -> Session:
         session = await self._creator.create(new)
@@ -121,6 +209,13 @@ class Engine:
             await self._warm(session)
         return session
 
+    async def wake(self, session_id: str) -> None:
+        """Start the runtime of a hibernated session ahead of its next message, where that takes nobody else's
+        place; nothing happens to one that is closed, or lives elsewhere. Raises SessionNotFoundError."""
+        session = await self.get(session_id)
+        if session.status is SessionStatus.ACTIVE and not await self._lives_elsewhere(session):
+            await self._warm(session)
+
     async def delete(self, session_id: str) -> None:
         """Stop the session and remove it with its events and transcripts; the user's files stay."""
         await self.get(session_id)
@@ -137,15 +232,48 @@ class Engine:
         turn = Turn(self._ids.event_id(), session_id, text, deadline)
         try:
             async with asyncio.timeout_at(deadline):
-                session = self._live.session(session_id) or await self.get(session_id)
-                if session.status is not SessionStatus.ACTIVE:
-                    raise SessionClosedError(session_id)
-                self._live.begin(session, turn)
-                await asyncio.shield(turn.opened)
+                if await self._opened_here(turn):
+                    return turn
+                turn = Turn(self._ids.event_id(), session_id, text, deadline)
+                await self._elsewhere.open(turn)
         except TimeoutError:
             turn.interrupt(TIMEOUT)
+            self._telemetry.message_refused(Refusal.TIMEOUT)
             raise TurnTimeoutError(limit) from None
+        except ClaudeAgentError as error:
+            tell_refusal(error, self._telemetry)
+            raise
         return turn
+
+    async def _opened_here(self, turn: Turn) -> bool:
+        """False when another replica has the session."""
+        session = self._live.session(turn.session_id) or await self.get(turn.session_id)
+        if session.status is not SessionStatus.ACTIVE:
+            raise SessionClosedError(session.id)
+        if self.draining:
+            raise DrainingError
+        if await self._lives_elsewhere(session):
+            return False
+        self._live.begin(session, turn)
+        try:
+            await asyncio.shield(turn.opened)
+        except LeaseLostError:
+            self._watch.sweep.set()
+            if self.draining:
+                raise DrainingError from None
+            return False
+        return True
+
+    async def _lives_elsewhere(self, session: Session) -> bool:
+        """It does too when its files are not on this disk: the turn is for a replica that sees them."""
+        holder = session.lease_holder
+        if self._live.is_held(session.id):
+            return False
+        if self._membership.peers and not await self._workspaces.is_visible(session):
+            return True
+        if holder in (None, self._membership.replica.id):
+            return False
+        return not await self._store.leases.has_stopped(Lease(session.id, holder, session.lease_epoch))
 
     async def wait(self, turn: Turn, seconds: float) -> TurnEnd:
         """How the turn ended. Raises TurnTimeoutError when its time was up."""
@@ -162,11 +290,17 @@ class Engine:
 
     async def interrupt(self, session_id: str, reason: str = "user") -> bool:
         """Ask the running turn to end soon; False when none runs."""
-        await self.get(session_id)
-        turn = self._live.turn_of(session_id)
-        if turn is None:
+        session = await self.get(session_id)
+        if (turn := self._live.turn_of(session_id)) is not None:
+            turn.interrupt(reason)
+            return True
+        if session.phase is not SessionPhase.RUNNING or not self._store.is_shared:
             return False
-        turn.interrupt(reason)
+        found = await unfinished_turn(self._store.events, session_id, session.last_seq)
+        if found is None:
+            return False
+        if found.interrupt is None:
+            await self._elsewhere.interrupt(session_id, found.id, reason)
         return True
 
     async def events(
@@ -189,7 +323,9 @@ class Engine:
     async def follow(self, session_id: str, *, after: int, deltas: bool) -> AsyncGenerator[Followed]:
         """Stored events behind `after`, then live ones, until the session or the process ends."""
         follower = Follower(self._store.events, self._hub, session_id, after=after, deltas=deltas)
-        with self._hub.subscribe(session_id) as subscription:
+        with self._hub.subscribe(session_id, deltas=deltas) as subscription:
+            if deltas and self._live.worker(session_id) is None:
+                self._relay.ask(session_id, again=True)
             # Looked up after subscribing: a delete from now on ends the stream, one before is seen here.
             try:
                 if self._hub.head(session_id) is None:
@@ -200,9 +336,24 @@ class Engine:
                 yield item
 
     async def _remove(self, session_id: str) -> None:
+        await self._stop_elsewhere(session_id)
         await self._store.sessions.delete(session_id)
+        self._store.wakeups.tell(Changed(session_id))
         self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
         await self._runtimes.forget(session_id)
+
+    async def _stop_elsewhere(self, session_id: str) -> None:
+        """Take the session from whichever replica has it, and wait until nothing of it runs there."""
+        if not self._store.is_shared:
+            return
+        _, former = await self._store.leases.seize(session_id, self._membership.replica.id)
+        if former is None:
+            return
+        self._store.wakeups.tell(Changed(session_id))
+        loop = asyncio.get_running_loop()
+        last = loop.time() + self._limits.lease_seconds + self._limits.stop_seconds
+        while not await self._store.leases.has_stopped(former) and loop.time() < last:  # noqa: ASYNC110
+            await asyncio.sleep(_STOPPED_POLL_SECONDS)
 
     async def _warm(self, session: Session) -> None:
         self._live.warm(session)
@@ -213,19 +364,21 @@ class Engine:
             self._live.hibernate(session.id)
             raise
 
-    async def _expire(self) -> None:
-        """Close sessions that nobody used for their time to live."""
-        while True:
-            try:
-                await self._close_unused()
-            except ClaudeAgentError as error:
-                _log.warning("unused sessions not closed", reason=str(error))
-            except Exception:
-                _log.exception("unused sessions not closed")
-            await asyncio.sleep(min(_EXPIRY_SECONDS, self._limits.session_ttl_seconds))
+    def _lose_all(self) -> None:
+        self._live.lose_all()
+
+    async def _make_room(self) -> None:
+        self._live.make_room()
 
     async def _close_unused(self) -> None:
+        """Close sessions that nobody used for their time to live."""
         before = self._clock.now() - timedelta(seconds=self._limits.session_ttl_seconds)
         for session_id in await self._store.sessions.close_unused(before):
             if self._live.turn_of(session_id) is None:  # else its message, accepted meanwhile, opens it again
                 self._live.hibernate(session_id)
+            self._store.wakeups.tell(Changed(session_id))
+
+
+async def _wait(futures: list[asyncio.Future[TurnEnd]], seconds: float) -> None:
+    if futures:
+        await asyncio.wait(futures, timeout=seconds)

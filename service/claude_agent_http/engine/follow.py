@@ -1,9 +1,9 @@
 """Reading a session from any point: what was missed from the log, then live, without gap or repeat."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from claude_agent_http.domain.event import Delta, Event, Followed, Withdrawn
-from claude_agent_http.engine.hub import Hub, Subscription
+from claude_agent_http.engine.hub import BROKEN_OFF_BY, Hub, Live, Poke, Subscription
 from claude_agent_http.ports import EventLog
 
 _PAGE = 500
@@ -22,14 +22,14 @@ class Follower:
         self._shown: dict[str, int] = {}
         self._whole: dict[str, None] = {}
 
-    async def items(self, subscription: Subscription) -> AsyncIterator[Followed]:
+    async def items(self, subscription: Subscription) -> AsyncGenerator[Followed]:
         """Events after the cursor in order, each once, and deltas of unfinished messages if asked for.
 
         Ends when the process shuts down, after the last stored event, or with SessionDeleted.
         """
         while not subscription.closed:
-            async for event in self._missed():
-                yield event
+            async for missed in self._missed():
+                yield missed
             for delta in self._partials():
                 yield delta
             async for item in self._live(subscription):
@@ -37,17 +37,17 @@ class Follower:
         if subscription.deleted is not None:
             yield subscription.deleted
             return
-        async for event in self._missed():
-            yield event
+        async for missed in self._missed():
+            yield missed
 
-    async def _missed(self) -> AsyncIterator[Event]:
+    async def _missed(self) -> AsyncIterator[Event | Withdrawn]:
         if self._hub.head(self._session_id) == self._cursor:
             return
         while page := await self._log.read(self._session_id, after=self._cursor, limit=_PAGE):
             for event in page:
-                self._advance(event)
                 self._remember(event)
-                yield event
+                for item in self._advance(event):
+                    yield item
             if len(page) < _PAGE:
                 return
 
@@ -61,24 +61,43 @@ class Follower:
         while items := await subscription.take():
             skipped = subscription.lagged
             for item in items:
-                match item:
-                    case Withdrawn(event_id=event_id):
-                        if self._shown.pop(event_id, None) is not None:
-                            yield item
-                    case Event(seq=seq):
-                        skipped = skipped or seq > self._cursor + 1
-                        if seq == self._cursor + 1:
-                            self._advance(item)
-                            yield item
-                    case Delta() if self._deltas and not skipped and (new := self._unseen(item)):
-                        yield new
+                skipped = skipped or self._skips(item)
+                for one in self._shown_of(item, skipped=skipped):
+                    yield one
             if skipped or subscription.lagged:  # It may have overflowed meanwhile.
                 subscription.lagged = False
                 return
 
-    def _advance(self, event: Event) -> None:
+    def _skips(self, item: Live) -> bool:
+        """Whether the log has more before this, or has grown behind our back."""
+        match item:
+            case Event(seq=seq):
+                return seq > self._cursor + 1
+            case Poke(seq=seq):
+                return seq > self._cursor
+            case _:
+                return False
+
+    def _shown_of(self, item: Live, *, skipped: bool) -> Sequence[Event | Delta | Withdrawn]:
+        match item:
+            case Withdrawn(event_id=event_id) if self._shown.pop(event_id, None) is not None:
+                return [item]
+            case Event(seq=seq) if seq == self._cursor + 1:
+                return self._advance(item)
+            case Delta() if self._deltas and not skipped and (new := self._unseen(item)):
+                return [new]
+            case _:
+                return []
+
+    def _advance(self, event: Event) -> list[Event | Withdrawn]:
+        """The event, behind the end of what was begun and will not come."""
         self._cursor = event.seq
         self._shown.pop(event.id, None)
+        if event.type not in BROKEN_OFF_BY:
+            return [event]
+        broken = [Withdrawn(self._session_id, event_id) for event_id in self._shown]
+        self._shown.clear()
+        return [*broken, event]
 
     def _remember(self, event: Event) -> None:
         """That it was read from the log: deltas of it may still be in the queue, or in the hub."""

@@ -10,8 +10,19 @@ from dataclasses import dataclass, field
 
 from claude_agent_http.domain.event import Delta, Event, EventType, SessionDeleted, Withdrawn
 
+BROKEN_OFF_BY = frozenset({EventType.STATUS_IDLE, EventType.STATUS_RESCHEDULED})
+"""Behind these no message is whole any more that was begun before."""
 _QUEUE_LIMIT = 1024
-_Live = Event | Delta | Withdrawn
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """The log has grown to `seq` at least, by another replica's hand: read it."""
+
+    seq: int
+
+
+Live = Event | Delta | Withdrawn | Poke
 
 
 @dataclass(slots=True)
@@ -29,14 +40,15 @@ class Subscription:
     `deleted` is why it was closed, None when the process goes away.
     """
 
-    def __init__(self) -> None:
-        self._items: deque[_Live] = deque()
+    def __init__(self, *, deltas: bool = False) -> None:
+        self.deltas = deltas
+        self._items: deque[Live] = deque()
         self._woken = asyncio.Event()
         self.lagged = False
         self.closed = False
         self.deleted: SessionDeleted | None = None
 
-    def put(self, item: _Live) -> None:
+    def put(self, item: Live) -> None:
         if len(self._items) >= _QUEUE_LIMIT:
             # No log tells what was withdrawn.
             withdrawn = [one for one in self._items if isinstance(one, Withdrawn)]
@@ -49,7 +61,7 @@ class Subscription:
         self.closed, self.deleted = True, deleted
         self._woken.set()
 
-    async def take(self) -> list[_Live]:
+    async def take(self) -> list[Live]:
         """Everything that has come in since the last call; waits for something, empty only when closed."""
         while not self._items and not self.closed:
             self._woken.clear()
@@ -68,11 +80,11 @@ class Hub:
         self._heads: dict[str, int] = {}
         self._closed = False
         self.ends = 0
-        """How many sessions have ended so far."""
+        """How many sessions have ended here so far."""
 
     @contextmanager
-    def subscribe(self, session_id: str) -> Iterator[Subscription]:
-        subscription = Subscription()
+    def subscribe(self, session_id: str, *, deltas: bool = False) -> Iterator[Subscription]:
+        subscription = Subscription(deltas=deltas)
         if self._closed:
             subscription.close()
         self._subscriptions[session_id].add(subscription)
@@ -101,6 +113,17 @@ class Hub:
         self._partials.get(withdrawn.session_id, {}).pop(withdrawn.event_id, None)
         self._put(withdrawn.session_id, withdrawn)
 
+    def pass_on(self, item: Delta | Withdrawn | Poke, session_id: str) -> None:
+        """What another replica's session says, to whoever follows it here; nothing of it is kept."""
+        self._put(session_id, item)
+
+    def wants_deltas(self, session_id: str) -> bool:
+        return any(subscription.deltas for subscription in self._subscriptions.get(session_id, ()))
+
+    def followed(self) -> list[str]:
+        """The sessions that somebody follows here."""
+        return list(self._subscriptions)
+
     def partials(self, session_id: str) -> list[Delta]:
         """The text so far of every message being written, each as one delta from offset 0."""
         return [
@@ -109,8 +132,16 @@ class Hub:
         ]
 
     def head(self, session_id: str) -> int | None:
-        """The newest seq of a session whose turn runs in this process; None: only the log can tell."""
+        """The newest seq that this process gave a session whose turn it runs; None: only the log can tell."""
         return self._heads.get(session_id)
+
+    def give_up(self, session_id: str) -> None:
+        """Another replica runs the session now: only the log tells its head, and what was begun is void."""
+        self.ends += 1
+        for event_id in list(self._partials.get(session_id, {})):
+            self.withdraw(Withdrawn(session_id, event_id))
+        self._partials.pop(session_id, None)
+        self._heads.pop(session_id, None)
 
     def end(self, deleted: SessionDeleted) -> None:
         """End the streams of a session that is gone."""
@@ -124,17 +155,18 @@ class Hub:
             self._close(session_id)
 
     def _conclude(self, session_id: str, event: Event) -> None:
-        """A whole event replaces its deltas; after an idle nothing more comes of what was begun."""
+        """A whole event replaces its deltas; after a turn's end nothing more comes of what was begun."""
         partials = self._partials.get(session_id, {})
         partials.pop(event.id, None)
         self._heads[session_id] = max(event.seq, self._heads.get(session_id, 0))
-        if event.type is EventType.STATUS_IDLE:
+        if event.type in BROKEN_OFF_BY:
             for event_id in list(partials):
                 self.withdraw(Withdrawn(session_id, event_id))
             self._partials.pop(session_id, None)
+        if event.type is EventType.STATUS_IDLE:
             self._heads.pop(session_id, None)
 
-    def _put(self, session_id: str, item: _Live) -> None:
+    def _put(self, session_id: str, item: Live) -> None:
         for subscription in self._subscriptions.get(session_id, ()):
             subscription.put(item)
 

@@ -8,6 +8,8 @@ class Limits:
     """`max_live` and `max_live_per_user` count agent processes, not stored sessions. Times are seconds.
 
     `stop_seconds` is what the end of a runtime, and of what is still owed to the log, may take.
+    `lease_seconds` is how long a replica that says nothing keeps its sessions, `poll_seconds` how often one
+    asks the database for what no other told it.
     """
 
     max_live: int = 20
@@ -21,5 +23,7 @@ class Limits:
     turn_seconds: float = 3600.0
     interrupt_grace_seconds: float = 5.0
     stop_seconds: float = 3.0
+    lease_seconds: float = 10.0
+    poll_seconds: float = 1.0
     prestart: bool = True
     prestart_evicts_after_seconds: float = 30.0

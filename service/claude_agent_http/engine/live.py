@@ -2,11 +2,20 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import structlog
 
-from claude_agent_http.domain.errors import BusyError, DrainingError, SessionNotFoundError
+from claude_agent_http.domain.errors import (
+    BusyError,
+    DrainingError,
+    SessionBusyError,
+    SessionNotFoundError,
+)
+from claude_agent_http.domain.event import NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.admission import Admission, MemoryGauge
 from claude_agent_http.engine.turn import Turn
@@ -24,6 +33,8 @@ class LiveSessions:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._admission = Admission(self._workers, parts.limits, parts.clock, memory)
         self._ending: Counter[str] = Counter()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._taking: set[str] = set()
         self._removals: set[asyncio.Task[None]] = set()
         self.draining = False
 
@@ -35,6 +46,15 @@ class LiveSessions:
     @property
     def runtimes(self) -> int:
         return sum(worker.has_runtime for worker in self._workers.values())
+
+    @property
+    def busy_runtimes(self) -> int:
+        return sum(worker.has_runtime and worker.turn is not None for worker in self._workers.values())
+
+    @property
+    def queued(self) -> int:
+        """Sessions that wait for another's runtime to end before theirs may start."""
+        return sum(worker.queued for worker in self._workers.values())
 
     @property
     def turns(self) -> int:
@@ -54,15 +74,56 @@ class LiveSessions:
         if self.draining:
             raise DrainingError
         if self.turn_of(session.id) is not None:
-            raise BusyError("the session is busy with a turn; wait for it or interrupt it", retry_after=1)
+            raise SessionBusyError
         if self._ending[session.id]:
             raise SessionNotFoundError(session.id)
+        if session.id in self._taking:
+            raise SessionBusyError
         self._admission.admit_turn(session)
         self._worker(session).begin(turn)
 
+    def adopt(self, session: Session, turn: Turn, first: Sequence[NewEvent], lease: Lease) -> None:
+        """Run a turn that another replica began, under the lease won from it. Raises BusyError."""
+        if self.draining or session.id in self._workers or self._ending[session.id]:
+            raise BusyError("the session cannot be taken over now", retry_after=1)
+        self._admission.admit_turn(session)
+        worker = SessionWorker(session, self._parts)
+        worker.journal.grant(lease)
+        worker.adopt(turn, first, undo=True)
+        self._own(worker)
+
+    @contextmanager
+    def taking_over(self, session_id: str) -> Iterator[None]:
+        """Meanwhile only `adopt` makes the session live."""
+        self._taking.add(session_id)
+        try:
+            yield
+        finally:
+            self._taking.discard(session_id)
+
+    def held(self) -> Iterable[str]:
+        """Ids of the sessions that live here."""
+        return self._workers.keys()
+
+    def is_held(self, session_id: str) -> bool:
+        """Whether it lives here, or is being deleted from here."""
+        return session_id in self._workers or self._ending[session_id] > 0
+
+    def worker(self, session_id: str) -> SessionWorker | None:
+        return self._workers.get(session_id)
+
+    def lose_all(self) -> None:
+        """Every lease of this replica may be another's now."""
+        for worker in self._workers.values():
+            worker.lose()
+
+    def make_room(self) -> None:
+        """Stop the idlest session when memory is short, before anybody needs it."""
+        self._admission.relieve()
+
     def warm(self, session: Session) -> None:
         """Start the session's runtime ahead of its first turn, when that takes nobody else's place."""
-        if self.draining or session.id in self._workers or self._ending[session.id]:
+        if self.draining or self.is_held(session.id) or session.id in self._taking:
             return
         if self._admission.admit_warm(session):
             self._worker(session).warm()
@@ -79,14 +140,14 @@ class LiveSessions:
         """
         removal = asyncio.create_task(self._end(session_id, remove), name=f"removal of session {session_id}")
         self._removals.add(removal)
-        removal.add_done_callback(self._removed)
+        removal.add_done_callback(partial(self._removed, session_id))
         await asyncio.shield(removal)
 
-    def _removed(self, removal: asyncio.Task[None]) -> None:
+    def _removed(self, session_id: str, removal: asyncio.Task[None]) -> None:
         self._removals.discard(removal)
         failure = None if removal.cancelled() else removal.exception()
         if failure is not None and not isinstance(failure, SessionNotFoundError):
-            _log.warning("a session was not deleted", task=removal.get_name(), reason=str(failure))
+            _log.warning("a session was not deleted", session_id=session_id, reason=str(failure))
 
     async def _end(self, session_id: str, remove: Callable[[], Awaitable[None]]) -> None:
         self._ending[session_id] += 1
@@ -110,11 +171,16 @@ class LiveSessions:
         Not at the end of the process, which waits for no new worker; the next start ends the turn.
         """
         if worker.debt and worker.session.id not in self._workers and not self.draining:
-            self._own(SessionWorker(worker.session, self._parts, worker.debt))
+            self._own(SessionWorker(worker.session, self._parts, worker.journal, worker.debt))
 
-    async def drain(self, seconds: float) -> None:
-        """Take no new turn, give the running ones `seconds`, interrupt the rest, stop every runtime."""
+    async def drain(self, seconds: float, *, hand_over: bool = False) -> None:
+        """Take no new turn, give the running ones `seconds`, interrupt the rest, stop every runtime.
+
+        `hand_over`: another replica can run at once the turns that no runtime has taken yet.
+        """
         self.draining = True
+        for worker in list(self._workers.values()) if hand_over else ():
+            worker.hand_over()
         turns = [worker.turn.ended for worker in self._workers.values() if worker.turn is not None]
         if turns:
             await asyncio.wait(turns, timeout=seconds)
@@ -122,7 +188,7 @@ class LiveSessions:
             if worker.turn is not None:
                 worker.turn.interrupt("shutdown")
             worker.hibernate()
-        await self._join([*self._tasks.values(), *self._removals], self._stop_limit)
+        await self._join([*self._tasks.values(), *self._leaving, *self._removals], self._stop_limit)
 
     @property
     def _stop_limit(self) -> float:
@@ -154,4 +220,8 @@ class LiveSessions:
             # The worker gets its turn in the same step of the loop that made it, before this first runs.
             await worker.run()
         finally:
-            del self._workers[worker.session.id], self._tasks[worker.session.id]
+            task = self._tasks.pop(worker.session.id)
+            del self._workers[worker.session.id]
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            await worker.release()

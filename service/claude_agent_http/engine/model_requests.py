@@ -14,6 +14,7 @@ class ModelRequests:
     def __init__(self) -> None:
         self.open: list[str] = []
         self._used: Usage | None = None
+        self._earlier = Usage()
 
     def see(self, event: NewEvent | Event) -> None:
         if event.type is EventType.MODEL_REQUEST_START:
@@ -23,12 +24,21 @@ class ModelRequests:
             self.open = [start for start in self.open if start != ended]
             self._used = Usage(**event.data["model_usage"]).with_tokens_of(self._used or Usage())
 
+    def run_again(self) -> None:
+        """The turn begins anew, and what it used so far is used."""
+        self.open = []
+        self._earlier = (self._used or Usage()).with_tokens_of(self._earlier)
+        self._used = None
+
     def completed(self, end: TurnEnd) -> TurnEnd:
-        """The end with the tokens that the requests told of, where the runtime told of none.
+        """The end with the tokens that the requests told of, where the runtime told of none, and with those
+        of earlier runs.
 
         Of an interrupted turn the CLI tells the cost only, and one that died tells nothing.
         """
-        if self._used is None or (end.usage is not None and end.usage.tokens):
-            return end
-        cost = None if end.usage is None else end.usage.cost_usd
-        return replace(end, usage=replace(self._used, cost_usd=cost))
+        usage = end.usage
+        if self._used is not None and (usage is None or not usage.tokens):
+            usage = replace(self._used, cost_usd=None if usage is None else usage.cost_usd)
+        if self._earlier.tokens:
+            usage = (usage or Usage()).with_tokens_of(self._earlier)
+        return replace(end, usage=usage)

@@ -17,8 +17,16 @@ class Starts:
 
     def __init__(self, at_once: int) -> None:
         self.last_error: str | None = None
-        self._free = at_once
+        self._at_once = self._free = at_once
         self._waiting: list[_Waiting] = []
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def under_way(self) -> int:
+        return self._at_once - self._free
 
     @asynccontextmanager
     async def place(self, is_urgent: Callable[[], bool]) -> AsyncIterator[None]:

@@ -3,35 +3,54 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from claude_agent_http.domain.event import Event
+from claude_agent_http.domain.event import TOOL_USES, Delta, Event, EventType, NewEvent
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.engine.model_requests import ModelRequests
 
 TIMEOUT = "timeout"
 """The reason of an interrupt when the turn's time is up."""
 
+_ANSWERS = TOOL_USES | {EventType.AGENT_MESSAGE, EventType.AGENT_THINKING}
+
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """`opened` gives the stored `user.message`, or the error that kept it out of the log; `ended` always
-    gives a TurnEnd, also when the last events could not be stored. `deadline` is in the event loop's time."""
+    """`opened` gives the stored `user.message`, or the error that kept it out of the log; `answering` is done
+    when the answer begins; `ended` always gives a TurnEnd, also when the last events could not be stored.
+    `deadline` and `came` are in the event loop's time. `user_id` is the session's, once that is found."""
 
     id: str
     session_id: str
     prompt: str
     deadline: float
     opened: asyncio.Future[Event] = field(default_factory=asyncio.Future)
+    answering: asyncio.Future[None] = field(default_factory=asyncio.Future)
     ended: asyncio.Future[TurnEnd] = field(default_factory=asyncio.Future)
     requests: ModelRequests = field(default_factory=ModelRequests)
     _interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_reason: str | None = None
+    interrupt_is_stored: bool = False
     _claimed: bool = False
     _given_back: bool = False
+    user_id: str | None = None
+    came: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
-    def interrupt(self, reason: str) -> None:
-        """Ask the turn to end; the first reason stands."""
+    @property
+    def age(self) -> float:
+        """Seconds since the message came."""
+        return self.ended.get_loop().time() - self.came
+
+    def see(self, item: object) -> None:
+        """What the runtime says of the turn, in order."""
+        says = isinstance(item, Delta) or (isinstance(item, NewEvent) and item.type in _ANSWERS)
+        if says and not self.answering.done():
+            self.answering.set_result(None)
+
+    def interrupt(self, reason: str, *, is_stored: bool = False) -> None:
+        """Ask the turn to end; the first reason stands. `is_stored`: the log has its `user.interrupt`."""
         if self.interrupt_reason is None:
             self.interrupt_reason = reason
+            self.interrupt_is_stored = is_stored
             self._interrupt.set()
 
     async def interrupt_due(self) -> str:

@@ -10,7 +10,7 @@ from claude_agent_http.domain.errors import ClaudeAgentError, RuntimeDiedError
 from claude_agent_http.domain.event import Delta, NewEvent, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd
 from claude_agent_http.engine.closing import not_stored
-from claude_agent_http.engine.hub import Hub
+from claude_agent_http.engine.relay import Relay
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_writer import TurnWriter
 from claude_agent_http.ports import AgentRuntime, Ids
@@ -25,12 +25,12 @@ class TurnRun:
     """
 
     def __init__(
-        self, turn: Turn, runtime: AgentRuntime, writer: TurnWriter, hub: Hub, ids: Ids, *, grace: float
+        self, turn: Turn, runtime: AgentRuntime, writer: TurnWriter, relay: Relay, ids: Ids, *, grace: float
     ) -> None:
         self._turn = turn
         self._runtime = runtime
         self._writer = writer
-        self._hub = hub
+        self._relay = relay
         self._ids = ids
         self._grace = grace
         self._anything_happened = False
@@ -64,11 +64,12 @@ class TurnRun:
         async with aclosing(self._runtime.turn(self._turn.prompt, self._turn.id)) as items:
             async for item in items:
                 self._anything_happened = True
+                self._turn.see(item)
                 match item:
                     case Delta():
-                        self._hub.publish_delta(item)
+                        self._relay.delta(item)
                     case Withdrawn():
-                        self._hub.withdraw(item)
+                        self._relay.withdraw(item)
                     case NewEvent():
                         await self._writer.put(item)
                         self._turn.requests.see(item)
@@ -93,8 +94,10 @@ class TurnRun:
         reason = await self._turn.interrupt_due()
         hard_limit.reschedule(asyncio.get_running_loop().time() + self._grace)
         # Told first: a runtime that does not answer must not keep the interrupt out of the log.
-        with suppress(ClaudeAgentError):
-            await self._writer.put(vocabulary.user_interrupt(self._ids.event_id(), self._turn.id, reason))
+        if not self._turn.interrupt_is_stored:
+            with suppress(ClaudeAgentError):
+                event_id = self._ids.event_id()
+                await self._writer.put(vocabulary.user_interrupt(event_id, self._turn.id, reason))
         await self._runtime.interrupt()
 
     def _with_interrupt(self, end: TurnEnd) -> TurnEnd:

@@ -4,7 +4,7 @@ import asyncio
 
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.domain.event import NewEvent
-from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.journal import SessionJournal
 
 _WAITING_LIMIT = 256
 _GATHER_SECONDS = 0.02
@@ -18,9 +18,8 @@ class TurnWriter:
     is `unstored`: the caller's to store, with the events that end the turn.
     """
 
-    def __init__(self, journal: Journal, session_id: str) -> None:
+    def __init__(self, journal: SessionJournal) -> None:
         self._journal = journal
-        self._session_id = session_id
         self._waiting: list[NewEvent] = []
         self._accepted = 0
         self._stored = 0
@@ -74,13 +73,15 @@ class TurnWriter:
             self._due.cancel()
             self._due = None
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_batch(), name=f"turn-writer {self._session_id}")
+            self._writing = asyncio.create_task(
+                self._write_batch(), name=f"turn-writer {self._journal.session_id}"
+            )
         return self._writing
 
     async def _write_batch(self) -> None:
         batch, self._waiting = self._waiting, []
         try:
-            await self._journal.append(self._session_id, batch)
+            await self._journal.append(batch)
         except BaseException as error:
             self.unstored += batch
             if not isinstance(error, ClaudeAgentError):

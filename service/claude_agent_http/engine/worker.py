@@ -1,8 +1,9 @@
 """The owner of one live session: starts its runtime, runs its turns one by one, stops it when idle."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -11,59 +12,86 @@ from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import (
     ClaudeAgentError,
     DrainingError,
+    LeaseLostError,
     RuntimeStartError,
     SessionNotFoundError,
 )
-from claude_agent_http.domain.event import Event
+from claude_agent_http.domain.event import Event, NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.telemetry import StartKind
 from claude_agent_http.domain.turn import ErrorKind, TurnEnd
+from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine.debt import Debt
-from claude_agent_http.engine.hub import Hub
-from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.journal import Journal, SessionJournal
 from claude_agent_http.engine.limits import Limits
+from claude_agent_http.engine.relay import Relay
 from claude_agent_http.engine.starts import Starts
+from claude_agent_http.engine.telemetry import NullTelemetry, watch
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_run import TurnRun
 from claude_agent_http.engine.turn_slot import TurnSlot
 from claude_agent_http.engine.turn_writer import TurnWriter
-from claude_agent_http.ports import AgentRuntime, Clock, Ids, RuntimeFactory
+from claude_agent_http.ports import AgentRuntime, Clock, Ids, Leases, RuntimeFactory, Telemetry, Wakeups
 
 _DEBT_RETRY_SECONDS = 1.0
+_RELEASE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
-    """What every worker of an engine shares. `slots` bounds live runtimes, `starts` those being started."""
+    """What every worker of an engine shares. `slots` bounds live runtimes, `starts` those being started.
+
+    `replica_id` is this process's at the moment; `lost` gets the turns that another replica took over."""
 
     journal: Journal
-    hub: Hub
+    relay: Relay
+    leases: Leases
+    wakeups: Wakeups
+    replica_id: Callable[[], str]
+    lost: Callable[[Turn], None]
     runtimes: RuntimeFactory
     clock: Clock
     ids: Ids
     limits: Limits
     slots: asyncio.Semaphore
     starts: Starts
+    telemetry: Telemetry = field(default_factory=NullTelemetry)
 
 
 class SessionWorker:
-    """Lives from the first need of a runtime until the session hibernates. At most one turn at a time."""
+    """Lives from the first need of a runtime until the session hibernates, and holds the session's lease all
+    that time. At most one turn at a time.
 
-    def __init__(self, session: Session, parts: WorkerParts, debt: Debt | None = None) -> None:
+    `journal` and `debt` are those of an earlier worker that left the log something to be stored."""
+
+    def __init__(
+        self,
+        session: Session,
+        parts: WorkerParts,
+        journal: SessionJournal | None = None,
+        debt: Debt | None = None,
+    ) -> None:
         self.session = session
-        self.debt = Debt(parts.journal, session.id) if debt is None else debt
+        self.journal = journal or SessionJournal(parts.journal, session.id)
+        self.debt = debt or Debt(self.journal)
         self._parts = parts
-        self._slot = TurnSlot(session, parts.journal, parts.ids, self.debt, self._touch)
+        self._slot = TurnSlot(session, self.journal, parts.ids, self.debt, self._touch, parts.lost)
+        self._lease: Lease | None = None
+        self._last_turn: str | None = None
+        self._undo: str | None = None
+        self._runtime: AgentRuntime | None = None
         self._writing: tuple[Turn, TurnWriter] | None = None
         self._warm = False
         self._hibernate = False
         self._discarded = False
         self._changed = asyncio.Event()
         self._queueing: asyncio.Timeout | None = None
-        self._log = _log.bind(session_id=session.id, user_id=session.user_id)
+        self._starting: asyncio.Timeout | None = None
         self.last_used = parts.clock.monotonic()
-        self.has_runtime = False
         self.runtime_since: float | None = None
+        self._had_turn = session.message_count > 0
 
     @property
     def turn(self) -> Turn | None:
@@ -71,14 +99,43 @@ class SessionWorker:
         return self._slot.turn
 
     @property
+    def has_runtime(self) -> bool:
+        return self._runtime is not None
+
+    @property
     def hibernating(self) -> bool:
         return self._hibernate
+
+    @property
+    def queued(self) -> bool:
+        """Whether it waits for another's runtime to end before its own may start."""
+        return self._queueing is not None
 
     def begin(self, turn: Turn) -> None:
         """Give the idle worker a turn; `turn.opened` and `turn.ended` tell the rest."""
         self._hibernate = False
+        self._last_turn = turn.id
         turn.opened.add_done_callback(self._leave_if_deleted)
+        turn.user_id = self.session.user_id
+        watch(turn, self._parts.telemetry)
         self._slot.begin(turn)
+
+    def adopt(self, turn: Turn, first: Sequence[NewEvent], *, undo: bool) -> None:
+        """Give the idle worker a turn whose message is in the log already; `first` is stored before it runs.
+
+        `undo`: it was run before, and the conversation must keep nothing of that.
+        """
+        self._hibernate = False
+        self._last_turn = turn.id
+        self._undo = turn.id if undo else self._undo
+        turn.user_id = self.session.user_id
+        watch(turn, self._parts.telemetry)
+        self._slot.adopt(turn, first)
+
+    def may_take_in(self, turn_id: str) -> bool:
+        """Whether a turn found in the log is new here, and there is a place for it."""
+        idle = self.turn is None and not self.debt and not self.journal.is_lost
+        return idle and not self._discarded and turn_id != self._last_turn
 
     def warm(self) -> None:
         """Start the runtime before there is a turn."""
@@ -89,8 +146,27 @@ class SessionWorker:
         """Stop the runtime as soon as no turn runs."""
         self._hibernate = True
         self._changed.set()
-        if self._queueing is not None and self.turn is None:
+        if self._queueing is not None and (self.turn is None or self.journal.is_lost):
             self._queueing.reschedule(self._now())
+
+    def lose(self) -> None:
+        """Another replica may run the session: end at once what runs here, and say nothing more."""
+        if not self.journal.is_lost:
+            self._parts.telemetry.lease_lost()
+        self._leave()
+
+    def _leave(self) -> None:
+        self.journal.refuse(LeaseLostError(self.session.id))
+        if self._runtime is not None:
+            self._runtime.kill()
+        if self._starting is not None:
+            self._starting.reschedule(self._now())
+        self.hibernate()
+
+    def hand_over(self) -> None:
+        """Leave a turn that no runtime has taken yet to another replica."""
+        if self.turn is not None and not self._slot.is_taken:
+            self._leave()
 
     def discard(self) -> None:
         """Stop as soon as may be: the session is about to be deleted, and what it owes the log with it."""
@@ -100,12 +176,47 @@ class SessionWorker:
         self.hibernate()
 
     async def run(self) -> None:
-        """The worker's life; ends when the session hibernates. A turn it has is settled whatever happens."""
+        """The worker's life; ends when the session hibernates. A turn it has is settled whatever happens.
+
+        The session can be given a new worker at once; `release` what is left to this one."""
         try:
-            while self.turn is not None or self._warm or (self.debt and not self._discarded):
+            self._lease = self.journal.lease or await self._claimed()
+            while self._lease is not None and self._has_work():
                 await self._go_on()
         finally:
+            if self._lease is None:
+                self.journal.refuse(DrainingError())
             await self._slot.abandon(TurnEnd.failed(ErrorKind.SERVICE_RESTARTED, str(DrainingError())))
+
+    async def release(self) -> None:
+        """Say that nothing runs under the lease any more, whoever has the session now. What fails here ends
+        by time; who still owes the log something keeps it."""
+        if self._lease is None or self.debt:
+            return
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._parts.leases.release(self._lease)
+        except (ClaudeAgentError, TimeoutError) as error:
+            self._log.warning("lease not released", reason=str(error) or "no answer")
+        self._parts.wakeups.tell(Changed(self.session.id))
+
+    async def _claimed(self) -> Lease | None:
+        """Without the lease the journal is told why."""
+        try:
+            lease = await self._parts.leases.claim(self.session.id, self._parts.replica_id())
+        except ClaudeAgentError as error:
+            self.journal.refuse(error)
+            return None
+        if lease is None:
+            self.journal.refuse(LeaseLostError(self.session.id))
+        else:
+            self.journal.grant(lease)
+        return lease
+
+    def _has_work(self) -> bool:
+        if self.journal.is_lost:
+            return False
+        return self.turn is not None or self._warm or bool(self.debt and not self._discarded)
 
     async def _go_on(self) -> None:
         try:
@@ -125,8 +236,11 @@ class SessionWorker:
             async with AsyncExitStack() as stack:
                 if await self._got_slot(stack) and (runtime := await self._start(stack)) is not None:
                     await self._serve(runtime)
+        except LeaseLostError:
+            self.lose()
         except RuntimeStartError as error:
             self._parts.starts.last_error = str(error)
+            self._parts.telemetry.runtime_start_failed()
             self._log.error("runtime did not start", reason=str(error))
             await self._slot.fail(ErrorKind.RUNTIME_START_FAILED, str(error))
 
@@ -143,25 +257,47 @@ class SessionWorker:
 
     async def _start(self, stack: AsyncExitStack) -> AgentRuntime | None:
         """None when nobody wants the runtime any more by the time that it is this session's turn to start."""
-        async with self._parts.starts.place(lambda: self.turn is not None):
-            if self._hibernate and self.turn is None:
-                return None
-            began = self._parts.clock.monotonic()
-            runtime = await stack.enter_async_context(self._parts.runtimes.open(self.session, self._gate))
+        began, kind, runtime = 0.0, StartKind.START, None
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                async with self._parts.starts.place(lambda: self.turn is not None):
+                    began, kind = self._parts.clock.monotonic(), self._start_kind()
+                    runtime = await self._opened(stack)
+        except TimeoutError:  # It was lost meanwhile.
+            return None
+        finally:
+            self._starting = None
+        if runtime is None:
+            return None
+        self._undo = None
         seconds = round(self._parts.clock.monotonic() - began, 3)
-        self._log.info("runtime started", pid=runtime.pid, seconds=seconds)
+        self._log.info("runtime started", pid=runtime.pid, kind=kind.value, seconds=seconds)
+        self._parts.telemetry.runtime_started(kind, seconds)
         stack.callback(self._runtime_gone)
         self._parts.starts.last_error = None
-        self.has_runtime, self.runtime_since = True, self._parts.clock.monotonic()
+        self._runtime, self.runtime_since = runtime, self._parts.clock.monotonic()
         return runtime
+
+    async def _opened(self, stack: AsyncExitStack) -> AgentRuntime | None:
+        lease = self.journal.lease
+        if lease is None or (self._hibernate and self.turn is None):
+            return None
+        opening = self._parts.runtimes.open(self.session, self._gate, lease, undo=self._undo)
+        return await stack.enter_async_context(opening)
+
+    def _start_kind(self) -> StartKind:
+        if self.turn is None:
+            return StartKind.PRESTART
+        return StartKind.WAKE if self._had_turn else StartKind.START
 
     def _runtime_gone(self) -> None:
         self._log.info("runtime stopped")
-        self.has_runtime, self.runtime_since = False, None
+        self._parts.telemetry.runtime_stopped()
+        self._runtime, self.runtime_since = None, None
 
     async def _serve(self, runtime: AgentRuntime) -> None:
         """Run turns until the session was idle for its time or the runtime is spent."""
-        while await self._next_turn():
+        while not self.journal.is_lost and await self._next_turn():
             turn = await self._slot.take()
             if turn is not None and await self._run_turn(turn, runtime):
                 return
@@ -180,9 +316,9 @@ class SessionWorker:
     async def _run_turn(self, turn: Turn, runtime: AgentRuntime) -> bool:
         """Run the turn to its stored end. True when the runtime cannot be used again."""
         parts = self._parts
-        writer = TurnWriter(parts.journal, self.session.id)
+        writer = TurnWriter(self.journal)
         grace = parts.limits.interrupt_grace_seconds
-        run = TurnRun(turn, runtime, writer, parts.hub, parts.ids, grace=grace)
+        run = TurnRun(turn, runtime, writer, parts.relay, parts.ids, grace=grace)
         try:
             async with writer:
                 self._writing = turn, writer
@@ -190,7 +326,10 @@ class SessionWorker:
         finally:
             self._writing = None
             self.debt.owe(writer.unstored)
-        if not (run.runtime_was_dead and self._slot.give_back(turn)):
+        if run.runtime_was_dead and self._slot.give_back(turn):
+            self._undo = turn.id
+        else:
+            self._had_turn = True
             await self._slot.end(turn, end)
         return run.runtime_is_spent
 
@@ -224,6 +363,14 @@ class SessionWorker:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+    @property
+    def _log(self) -> structlog.stdlib.BoundLogger:
+        turn_id = {} if self.turn is None else {"turn_id": self.turn.id}
+        log: structlog.stdlib.BoundLogger = _log.bind(
+            session_id=self.session.id, user_id=self.session.user_id, **turn_id
+        )
+        return log
 
     def _touch(self) -> None:
         self.last_used = self._parts.clock.monotonic()

@@ -4,23 +4,36 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid5
 
 import structlog
-from claude_agent_sdk import ClaudeSDKClient, ProcessError, ResultMessage, SessionStore
+from claude_agent_sdk import (
+    ClaudeSDKClient,
+    CLIJSONDecodeError,
+    ProcessError,
+    ResultMessage,
+    SessionStore,
+)
 
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
 from claude_agent_http.domain.event import TOOL_USES, NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
-from claude_agent_http.ports import Ids, RuntimeItem, ToolGate, TranscriptStore, Workspaces
+from claude_agent_http.ports import Ids, RuntimeItem, ToolGate, TranscriptKey, TranscriptStore, Workspaces
 from claude_agent_http.runtime.config import RuntimeConfig
-from claude_agent_http.runtime.folders import SessionFolders, empty_run, make_folders, remove_folders
+from claude_agent_http.runtime.folders import (
+    SessionFolders,
+    empty_run,
+    forget_conversation,
+    make_folders,
+    remove_folders,
+)
 from claude_agent_http.runtime.heartbeat import Heartbeat
 from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.startfiles import write_start
@@ -35,6 +48,7 @@ __all__ = ["CliRuntime", "CliRuntimeFactory"]
 _INTERRUPT_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 0.05
 _log = structlog.get_logger(__name__)
+_PROMPTS = UUID("6f1d2c6e-0a53-4a58-9a0e-2f0d1f5f7b11")
 _COMMAND_OR_MENTION = re.compile(r"[\s\ufeff]*/|.*@", re.DOTALL)
 
 
@@ -60,11 +74,41 @@ class CliRuntimeFactory:
         self._transcripts = transcripts
         self._ids = ids
         self._environ = environ
+        self._heartbeats: set[Heartbeat] = set()
+        self._until: float | None = None
+
+    def hold(self, until: float | None) -> None:
+        self._until = until
+        if until is not None:
+            for heartbeat in self._heartbeats:
+                heartbeat.beat(until)
 
     @asynccontextmanager
-    async def open(self, session: Session, gate: ToolGate) -> AsyncIterator["CliRuntime"]:
+    async def open(
+        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+    ) -> AsyncIterator["CliRuntime"]:
+        with self._beating() as heartbeat:
+            async with self._open(session, gate, lease, undo, heartbeat) as runtime:
+                yield runtime
+
+    @contextlib.contextmanager
+    def _beating(self) -> Iterator[Heartbeat]:
+        heartbeat = Heartbeat()
+        self._heartbeats.add(heartbeat)
+        try:
+            yield heartbeat
+        finally:
+            self._heartbeats.discard(heartbeat)
+            heartbeat.close()
+
+    @asynccontextmanager
+    async def _open(
+        self, session: Session, gate: ToolGate, lease: Lease, undo: str | None, heartbeat: Heartbeat
+    ) -> AsyncIterator["CliRuntime"]:
         tail, ordered = StderrTail(self._config.secrets), OrderedGate(gate)
-        heartbeat, transcripts = Heartbeat(), SdkTranscripts(self._transcripts, PROJECT_KEY)
+        transcripts = SdkTranscripts(self._transcripts, PROJECT_KEY, lease)
+        if undo is not None:
+            await self._undo(session.id, undo, lease)
         try:
             client, folders = await self._started(session, ordered, tail, heartbeat, transcripts)
         except BaseException as error:
@@ -75,7 +119,7 @@ class CliRuntimeFactory:
             raise RuntimeStartError(tail.appended_to(message)) from error
         try:
             pid = _read_pid(folders.pid_file)
-            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, pid)
+            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, pid, heartbeat)
         finally:
             ordered.end()
             await _disconnect(client, heartbeat, self._config.close_grace)
@@ -83,6 +127,12 @@ class CliRuntimeFactory:
                 await self._strays.sweep()
             await asyncio.to_thread(empty_run, folders)
             await transcripts.settle()
+
+    async def _undo(self, session_id: str, turn_id: str, lease: Lease) -> None:
+        """Take a turn out of the conversation; with it goes what the disk has and the store has not."""
+        key = TranscriptKey(PROJECT_KEY, session_id)
+        await self._transcripts.rewind(key, prompt_uuid(turn_id), lease=lease)
+        await asyncio.to_thread(forget_conversation, self._config.state_dir, session_id)
 
     async def forget(self, session_id: str) -> None:
         """Whatever of its folder cannot be removed is told in the log: the session is gone all the same."""
@@ -103,7 +153,9 @@ class CliRuntimeFactory:
             session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
         folders = await asyncio.to_thread(make_folders, self._config.state_dir, session.id)
         heartbeat.open(folders.run / "heartbeat")
-        resumes = await lay_out(self._transcripts, folders, session.cwd, session.id)
+        if self._until is not None:
+            heartbeat.beat(self._until)
+        resumes = await lay_out(self._transcripts, folders, session.cwd, session.id, transcripts.lease)
         store = cast("SessionStore", transcripts)
         start = Start(session, folders, resumes, store, gate.hook, tail.add)
         await asyncio.to_thread(write_start, self._config, start, heartbeat.path, self._environ)
@@ -124,6 +176,7 @@ class CliRuntime:
         transcripts: SdkTranscripts,
         tail: StderrTail,
         pid: int | None,
+        heartbeat: Heartbeat,
     ) -> None:
         self._client = client
         self._ids = ids
@@ -132,6 +185,7 @@ class CliRuntime:
         self._transcripts = transcripts
         self._tail = tail
         self._pid = pid
+        self._heartbeat = heartbeat
         self._cost = 0.0
         self._running = False
         self._sent = False
@@ -141,9 +195,11 @@ class CliRuntime:
     def pid(self) -> int | None:
         return self._pid
 
+    def kill(self) -> None:
+        self._heartbeat.close()
+
     async def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
-        # Never the turn's own id: a CLI passes over a message whose uuid stands in its transcript.
-        uuid = str(uuid4())
+        uuid = prompt_uuid(turn_id)
         translator = TurnTranslator(self._ids, Prompt(self._session_id, turn_id, uuid, self._cost))
         self._running, self._sent, self._interrupted = True, False, False
         self._gate.begin()
@@ -217,6 +273,12 @@ class CliRuntime:
         return RuntimeDiedError(self._tail.appended_to(what))
 
 
+def prompt_uuid(turn_id: str) -> str:
+    """Under which a turn's message stands in the transcript. A CLI passes over a message whose uuid is there
+    already, so a turn that is run again must be undone first."""
+    return str(uuid5(_PROMPTS, turn_id))
+
+
 async def _connect(client: ClaudeSDKClient, heartbeat: Heartbeat, seconds: float) -> None:
     """The SDK waits for a minute or more, and as long again for a CLI that does not end: past the limit
     the tree is killed, which makes the SDK give up by itself."""
@@ -252,6 +314,8 @@ def _read_pid(path: Path) -> int | None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, CLIJSONDecodeError):
+        return f"its output is no message: {error.original_error}"  # Its own text quotes the output.
     if isinstance(error, ProcessError) and error.exit_code is not None:
         return f"exit code {error.exit_code}"
     return str(error)[:500] or type(error).__name__

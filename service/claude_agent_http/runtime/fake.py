@@ -10,6 +10,7 @@ from typing import Any
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
 from claude_agent_http.domain.event import Delta, EventType, Withdrawn
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import StopReason, TurnEnd, TurnError, Usage
 from claude_agent_http.ports import Ids, RuntimeItem, ToolGate
@@ -98,7 +99,7 @@ Step = _Play | Fail
 class FakeRuntimeFactory:
     """`play` gives the steps of a prompt's turn, by default it says the prompt back. `start_failures` are
     raised by the next starts, one each; a start waits for `before_start`, a stop for `before_close`.
-    `opened`, `closed`, `forgotten` and `alive` say what happened."""
+    `opened`, `closed`, `forgotten`, `undone`, `until` and `alive` say what happened."""
 
     def __init__(
         self, ids: Ids, play: Callable[[str], Sequence[Step]] = lambda prompt: (Say(f"You said: {prompt}"),)
@@ -110,17 +111,27 @@ class FakeRuntimeFactory:
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.forgotten: list[str] = []
+        self.undone: list[str] = []
+        self.until: float | None = None
         self.alive: dict[str, FakeRuntime] = {}
         self._ids = ids
-        self._said: dict[str, list[str]] = defaultdict(list)
+        self._said: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def hold(self, until: float | None) -> None:
+        self.until = until
 
     @asynccontextmanager
-    async def open(self, session: Session, gate: ToolGate) -> AsyncIterator["FakeRuntime"]:
+    async def open(
+        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+    ) -> AsyncIterator["FakeRuntime"]:
         if self.before_start is not None:
             await self.before_start.wait()
         if self.start_failures:
             raise RuntimeStartError(self.start_failures.pop(0))
         self.opened.append(session.id)
+        if undo is not None:
+            self.undone.append(undo)
+            self._undo(self._said[session.id], undo)
         runtime = FakeRuntime(self._ids, session.id, gate, self.play, self._said[session.id])
         self.alive[session.id] = runtime
         try:
@@ -132,6 +143,13 @@ class FakeRuntimeFactory:
             finally:
                 self.alive.pop(session.id, None)
                 self.closed.append(session.id)
+
+    @staticmethod
+    def _undo(said: dict[str, str], turn_id: str) -> None:
+        """Forget the turn, and all behind it."""
+        turns = list(said)
+        for gone in turns[turns.index(turn_id) :] if turn_id in said else ():
+            del said[gone]
 
     async def forget(self, session_id: str) -> None:
         self.forgotten.append(session_id)
@@ -145,7 +163,7 @@ class FakeRuntime:
         session_id: str,
         gate: ToolGate,
         play: Callable[[str], Sequence[Step]],
-        said: list[str],
+        said: dict[str, str],
     ) -> None:
         self._ids = ids
         self._session_id = session_id
@@ -153,6 +171,7 @@ class FakeRuntime:
         self._play = play
         self._said = said
         self._interrupted = asyncio.Event()
+        self._killed = asyncio.Event()
         self._dead = False
         self.interrupts = 0
 
@@ -161,8 +180,9 @@ class FakeRuntime:
         return None
 
     def kill(self) -> None:
-        """As a process that ends by itself; the next turn finds out."""
+        """As a process that ends by itself; the next step of a turn finds out."""
         self._dead = True
+        self._killed.set()
 
     async def interrupt(self) -> None:
         self.interrupts += 1
@@ -177,8 +197,7 @@ class FakeRuntime:
                 if isinstance(step, Fail):
                     yield TurnEnd(StopReason.RETRIES_EXHAUSTED, usage, step.error)
                     return
-                if self._dead:
-                    raise RuntimeDiedError("the agent process has ended")
+                self._check_alive()
                 async for item in self._step(step, turn_id):
                     yield item
                 if self._interrupted.is_set():
@@ -187,15 +206,19 @@ class FakeRuntime:
                     yield TurnEnd(StopReason.END_TURN, cost, interrupted="interrupt")
                     return
         finally:
-            self._said.append(prompt)
+            self._said[turn_id] = prompt
         yield TurnEnd(StopReason.END_TURN, usage)
+
+    def _check_alive(self) -> None:
+        if self._dead:
+            raise RuntimeDiedError("the agent process has ended")
 
     def _step(self, step: _Play, turn_id: str) -> AsyncIterator[RuntimeItem]:
         match step:
             case Say():
                 return self._request(turn_id, self._message(step, turn_id))
             case Recall():
-                return self._step(Say("\n".join(self._said)), turn_id)
+                return self._step(Say("\n".join(self._said.values())), turn_id)
             case Cut():
                 return self._cut(step, turn_id)
             case UseTool():
@@ -207,9 +230,10 @@ class FakeRuntime:
 
     async def _pause(self, step: Wait | Hang) -> AsyncIterator[RuntimeItem]:
         if isinstance(step, Wait):
-            await _first(step.event, self._interrupted)
+            await _first(step.event, self._interrupted, self._killed)
         else:
-            await (asyncio.Event() if step.deaf else self._interrupted).wait()
+            await _first(self._killed, *(() if step.deaf else (self._interrupted,)))
+        self._check_alive()
         for nothing in list[RuntimeItem]():
             yield nothing
 

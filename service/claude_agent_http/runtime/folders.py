@@ -18,6 +18,7 @@ __all__ = [
     "SessionFolders",
     "empty_run",
     "ensure_trampoline",
+    "forget_conversation",
     "make_folders",
     "remove_folders",
     "trampoline",
@@ -90,6 +91,13 @@ def remove_folders(state_dir: Path, session_id: str) -> None:
     if root.exists():
         _open_up(root)
         shutil.rmtree(root)
+
+
+def forget_conversation(state_dir: Path, session_id: str) -> None:
+    """Remove what the CLI itself keeps of the conversation. Raises OSError."""
+    projects = SessionFolders(_root(state_dir, session_id)).projects
+    if projects.exists():
+        shutil.rmtree(projects)
 
 
 def empty_run(folders: SessionFolders) -> None:

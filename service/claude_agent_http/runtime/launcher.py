@@ -3,6 +3,8 @@ given and ends its whole tree, whoever dies first. Standard library only; run by
 
 CLAUDE_AGENT_LAUNCH names a file, removed once read, of texts that each end in NUL: the CLI's path, the
 heartbeat's path, the service's pid, the path to write our own pid to, then the environment as NAME=VALUE.
+The heartbeat carries lines: each is the moment, in monotonic seconds, at which the tree must have ended
+unless a later one is told. So a paused service, whose sessions another takes over, leaves nothing running.
 Exits with the CLI's code, 128 + signal when a signal ended it, 127 when it could not be started.
 
 It stays in the service's kernel session and starts the CLI in a new one: so is told, in `strays`, what is an
@@ -32,12 +34,13 @@ def main(arguments: list[str]) -> int:
     _leave_terminal()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(_PR_SET_PDEATHSIG, _SIGTERM)
-    if os.getppid() != int(service) or _is_closed(heartbeat):
+    told = _read(heartbeat)
+    if os.getppid() != int(service) or told == b"":
         return 128 + _SIGTERM
     child = _start([cli, *arguments], _environment(environment))
     _write_pid(pid_path)
     _let_go_of_pipes()
-    status = _watch(child, heartbeat, int(service))
+    status = _watch(child, heartbeat, int(service), _lease(told, None))
     _end_tree(child)
     return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
@@ -73,8 +76,8 @@ def _start(command: list[str], environment: dict[str, str]) -> int:
         os._exit(127)
 
 
-def _watch(cli: int, heartbeat: int, service: int) -> int:
-    """Wait for the CLI's end, which is asked for on a signal and forced when the service is gone."""
+def _watch(cli: int, heartbeat: int, service: int, lease: float | None) -> int:
+    """Wait for the CLI's end: asked for by a signal, forced when the service is gone or its lease over."""
     import select  # noqa: PLC0415 - only now: while these load, the CLI starts already
     import time  # noqa: PLC0415
 
@@ -84,11 +87,14 @@ def _watch(cli: int, heartbeat: int, service: int) -> int:
         status = _reap(cli)
         if status is not None:
             return status
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ends = [end for end in (deadline, lease) if end is not None]
+        timeout = max(0.0, min(ends) - time.monotonic()) if ends else None
         ready, _, _ = select.select([heartbeat, wake], [], [], timeout)
-        asked = _read(wake) if wake in ready else b""
-        gone = os.getppid() != service or (heartbeat in ready and _is_closed(heartbeat))
-        if gone or (deadline is not None and time.monotonic() >= deadline):
+        asked = (_read(wake) or b"") if wake in ready else b""
+        told = _read(heartbeat) if heartbeat in ready else None
+        lease = _lease(told, lease)
+        gone = os.getppid() != service or told == b""
+        if gone or any(time.monotonic() >= end for end in (deadline, lease) if end is not None):
             _kill(cli, _SIGKILL)
             return os.waitpid(cli, 0)[1]
         for number in (_SIGTERM, _SIGINT):
@@ -97,12 +103,10 @@ def _watch(cli: int, heartbeat: int, service: int) -> int:
                 deadline = deadline or time.monotonic() + _GRACE_SECONDS
 
 
-def _is_closed(heartbeat: int) -> bool:
-    """End of file means that no service holds the other end. What is written there has no meaning yet."""
-    try:
-        return os.read(heartbeat, 4096) == b""
-    except BlockingIOError:
-        return False
+def _lease(told: bytes | None, known: float | None) -> float | None:
+    """The newest moment of the heartbeat's whole lines: a write of so few bytes comes whole."""
+    lines = (told or b"").split()
+    return float(lines[-1]) if lines else known
 
 
 def _end_tree(cli: int) -> None:
@@ -168,11 +172,12 @@ def _wake_on_signals() -> int:
     return reader
 
 
-def _read(wake: int) -> bytes:
+def _read(pipe: int) -> bytes | None:
+    """None when there is nothing, empty when no writer holds the other end."""
     try:
-        return os.read(wake, 4096)
+        return os.read(pipe, 4096)
     except BlockingIOError:
-        return b""
+        return None
 
 
 def _leave_terminal() -> None:

@@ -14,7 +14,8 @@ import structlog
 from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_directory
 from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreListEntry
 
-from claude_agent_http.domain.errors import StorageError
+from claude_agent_http.domain.errors import LeaseLostError, StorageError
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import TranscriptEntry, TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import SessionFolders
 from claude_agent_http.runtime.leftover import unstored
@@ -40,9 +41,13 @@ class SdkTranscripts:
     with it, and all is stored in the background in order; `settle` waits for that. What cannot be stored
     now is owed and stored before anything newer: a conversation with a hole resumes without all that came
     after the hole. The debt stays small, because a store that is away takes no new message either.
+    Under a `lease` that was lost nothing is owed: the conversation goes on elsewhere.
     """
 
-    def __init__(self, store: TranscriptStore, project_key: str | None = None) -> None:
+    def __init__(
+        self, store: TranscriptStore, project_key: str | None = None, lease: Lease | None = None
+    ) -> None:
+        self.lease = lease
         self._store = store
         self._project_key = project_key
         self._owed: deque[tuple[TranscriptKey, SessionStoreEntry]] = deque()
@@ -81,12 +86,17 @@ class SdkTranscripts:
             async with asyncio.timeout(_STORE_SECONDS):
                 while self._owed:
                     key, entries = self._oldest()
-                    await self._store.append(key, entries)
+                    await self._store.append(key, entries, lease=self.lease)
                     for _ in entries:
                         self._owed.popleft()
+        except LeaseLostError:
+            self._owed.clear()
         except (StorageError, TimeoutError) as error:
             _log.warning(
-                "transcript not stored yet", entries=len(self._owed), reason=str(error) or "it took too long"
+                "transcript not stored yet",
+                session_id=self._owed[0][0].session_id,
+                entries=len(self._owed),
+                reason=str(error) or "it took too long",
             )
 
     def _oldest(self) -> tuple[TranscriptKey, list[TranscriptEntry]]:
@@ -118,7 +128,9 @@ class SdkTranscripts:
         )
 
 
-async def lay_out(store: TranscriptStore, folders: SessionFolders, cwd: str, session_id: str) -> bool:
+async def lay_out(
+    store: TranscriptStore, folders: SessionFolders, cwd: str, session_id: str, lease: Lease | None = None
+) -> bool:
     """Put the stored conversation where the CLI looks for it; False when there is none to resume.
 
     What an earlier start left there is removed first: the store is the truth, and a CLI refuses the id of
@@ -126,8 +138,9 @@ async def lay_out(store: TranscriptStore, folders: SessionFolders, cwd: str, ses
     key = TranscriptKey(PROJECT_KEY, session_id)
     entries = await store.load(key) or []
     if missing := await asyncio.to_thread(unstored, folders.projects, session_id, entries):
-        _log.info("storing what the agent process wrote and the store never got", entries=len(missing))
-        await store.append(key, missing)
+        lost = "storing what the agent process wrote and the store never got"
+        _log.info(lost, session_id=session_id, entries=len(missing))
+        await store.append(key, missing, lease=lease)
         entries += missing
     await asyncio.to_thread(shutil.rmtree, folders.projects, ignore_errors=True)
     if not any(entry.get("type") in _CONVERSATION for entry in entries):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from claude_agent_http.domain.errors import InvalidInputError, StorageFullError, WorkspaceError
+from claude_agent_http.domain.session import Session
 
 __all__ = ["FolderWorkspaces", "checked_parts"]
 
@@ -32,6 +33,14 @@ class FolderWorkspaces:
         parts = checked_parts(subdir)
         _check_part("user_id", user_id)
         return await asyncio.to_thread(self._make, user_id, parts)
+
+    async def is_visible(self, session: Session) -> bool:
+        """True for a folder that is here, at the same path, and for a session that never ran."""
+        return session.message_count == 0 or await asyncio.to_thread(self._is_here, session)
+
+    def _is_here(self, session: Session) -> bool:
+        path = os.path.join(os.path.realpath(self._base), session.user_id, *checked_parts(session.subdir))
+        return path == session.cwd and os.path.isdir(path)
 
     def _make(self, user_id: str, parts: tuple[str, ...]) -> str:
         base = self._checked_base()

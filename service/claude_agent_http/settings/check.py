@@ -10,6 +10,12 @@ from claude_agent_http.settings.problems import Problem
 
 __all__ = ["contradictions", "hints", "with_absolute_paths"]
 
+_OF_ONE_PROCESS = {
+    "sqlite": "an SQLite file belongs to one process",
+    "memory": "memory belongs to one process",
+}
+_UNCHECKED = ("disable", "allow", "prefer")
+
 
 def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Path) -> Settings:
     """Relative paths stand under `cwd`; `~` is HOME; a bare `cli_path` not there is sought on PATH."""
@@ -25,12 +31,15 @@ def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Pat
             path = Path(shutil.which(path, path=environ.get("PATH", os.defpath)) or path)
         return absolute(path)
 
-    cli = settings.defaults.cli_path
+    cli, certificate = settings.defaults.cli_path, settings.session.pg_sslrootcert
     return settings.model_copy(
         update={
             "user": settings.user.model_copy(update={"base_dir": absolute(settings.user.base_dir)}),
             "session": settings.session.model_copy(
-                update={"sqlite_path": absolute(settings.session.sqlite_path)}
+                update={
+                    "sqlite_path": absolute(settings.session.sqlite_path),
+                    "pg_sslrootcert": absolute(certificate) if certificate else None,
+                }
             ),
             "defaults": settings.defaults.model_copy(update={"cli_path": command(cli) if cli else None}),
             "plugins": tuple(
@@ -42,6 +51,9 @@ def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Pat
 
 def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
     yield from _paths(settings, origins)
+    yield from _replicas(settings, origins)
+    if settings.session.storage == "postgresql":
+        yield from _certificates(settings, origins)
     if settings.model.demo == "on" and settings.has_model_access:
         keys = [
             f"model.{name}" for name in ("api_key", "auth_token", "base_url") if getattr(settings.model, name)
@@ -49,6 +61,10 @@ def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[P
         given = " and ".join(f"{key} (from {origins[key]})" for key in keys)
         message = f"with {given} set the demo model is never used; remove one or the other"
         yield Problem("model.demo", origins["model.demo"], message)
+    api, metrics = settings.api, settings.metrics
+    if metrics.enabled and api.port == metrics.port != 0:
+        message = f"should be another than api.port (from {origins['api.port']}), but both are {api.port}"
+        yield Problem("metrics.port", origins["metrics.port"], message)
 
 
 def hints(settings: Settings) -> tuple[str, ...]:
@@ -59,6 +75,27 @@ def hints(settings: Settings) -> tuple[str, ...]:
             "CLAUDE_AGENT_MODEL_DEMO=on for the scripted demo model",
         )
     return ()
+
+
+def _replicas(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
+    count, storage = settings.api.replicas, settings.session.storage
+    if count > 1 and (reason := _OF_ONE_PROCESS.get(storage)):
+        given = f"session.storage {storage} (from {origins['session.storage']})"
+        message = f"should be 1 with {given}, but is {count}: {reason}; for more use postgresql"
+        yield Problem("api.replicas", origins["api.replicas"], message)
+
+
+def _certificates(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
+    mode, root = settings.session.pg_sslmode, settings.session.pg_sslrootcert
+    if mode == "verify-ca" and root is None:
+        message = "needs session.pg_sslrootcert: every public CA would do; or use verify-full"
+        yield Problem("session.pg_sslmode", origins["session.pg_sslmode"], message)
+    if root is not None and not root.is_file():
+        yield Problem("session.pg_sslrootcert", origins["session.pg_sslrootcert"], f"{root} is no file")
+    if root is not None and mode in _UNCHECKED:
+        given = f"session.pg_sslmode {mode} (from {origins['session.pg_sslmode']})"
+        message = f"with {given} no certificate is checked; use verify-full, or remove this"
+        yield Problem("session.pg_sslrootcert", origins["session.pg_sslrootcert"], message)
 
 
 def _paths(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:

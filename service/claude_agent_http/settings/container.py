@@ -1,4 +1,5 @@
-"""What is different by default in a container: others reach the service from outside, and no demo answers."""
+"""What is different by default in a container: others reach the service and its metrics from outside, and no
+demo answers."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,8 +11,12 @@ from claude_agent_http.settings.problems import Problem
 __all__ = ["CONTAINER_DEFAULTS", "container_problems", "is_container", "without_auto_demo"]
 
 _SOURCE = "default in a container"
-# A container's own loopback is reached by nobody else.
-CONTAINER_DEFAULTS = (Given("api.host", "0.0.0.0", _SOURCE),)  # noqa: S104
+# A container's own loopback is reached by nobody else, and its ports are its own: none is taken already.
+CONTAINER_DEFAULTS = (
+    Given("api.host", "0.0.0.0", _SOURCE),  # noqa: S104
+    Given("metrics.enabled", True, _SOURCE),
+    Given("metrics.host", "0.0.0.0", _SOURCE),  # noqa: S104
+)
 _WORDS = {"": None, "auto": None, "yes": True, "no": False}
 
 

@@ -13,6 +13,7 @@ from claude_agent_http.settings.values import (
     FilePath,
     Host,
     HttpUrl,
+    ListenPort,
     Name,
     Number,
     Origin,
@@ -21,6 +22,7 @@ from claude_agent_http.settings.values import (
     Port,
     Seconds,
     SettingSource,
+    SslMode,
     ToolName,
     no_truth,
 )
@@ -29,6 +31,7 @@ __all__ = [
     "ApiSettings",
     "DefaultsSettings",
     "LoggingSettings",
+    "MetricsSettings",
     "ModelSettings",
     "SessionSettings",
     "Settings",
@@ -52,19 +55,30 @@ class SessionSettings(_Section):
         "sqlite", description="where sessions are kept"
     )
     ttl: Seconds = Field(3600, description="seconds after which an unused session is closed; 0 = never")
+    lease_seconds: Annotated[Number, Field(ge=1, le=300)] = Field(
+        10, description="seconds that a replica that died keeps its sessions"
+    )
     sqlite_path: FilePath = Field(Path("data/db/sessions.db"), description="the SQLite file")
     pg_host: PgHost = Field("localhost", description="PostgreSQL host, or the folder of its UNIX socket")
     pg_port: Port = Field(5432, description="PostgreSQL port")
     pg_database: Name = Field("claude_agent", description="PostgreSQL database")
     pg_user: Name = Field("postgres", description="PostgreSQL role")
     pg_password: SecretStr | None = Field(None, description="PostgreSQL password")
+    pg_direct_host: PgHost | None = Field(
+        None, description="the server itself, where pg_host is a connection pooler; unset = pg_host"
+    )
+    pg_direct_port: Port | None = Field(None, description="port of the server itself; unset = pg_port")
+    pg_sslmode: SslMode = Field("prefer", description="how PostgreSQL is reached by TLS")
+    pg_sslrootcert: FilePath | None = Field(
+        None, description="file of the CA's certificate that PostgreSQL's must come from"
+    )
 
 
 class ApiSettings(_Section):
     host: Host = Field(
         "127.0.0.1", description="address to listen on; 0.0.0.0 = every one, the default in a container"
     )
-    port: Annotated[Number, Field(ge=0, le=65535)] = Field(8000, description="port; 0 = any free one")
+    port: ListenPort = Field(8000, description="port; 0 = any free one")
     cors_origins: tuple[Origin, ...] = Field((), description="origins whose pages may call the API")
     max_sessions: Number = Field(20, ge=1, description="most sessions with a live agent process at once")
     max_sessions_per_user: Number = Field(5, ge=1, description="the same, for one user")
@@ -79,6 +93,7 @@ class ApiSettings(_Section):
         30, description="seconds that running turns have to end after SIGTERM"
     )
     prestart: bool = Field(True, description="start the agent process when its session is created")
+    replicas: Number = Field(1, ge=1, description="how many replicas of the service the deployer runs")
 
 
 class DefaultsSettings(_Section):
@@ -121,6 +136,16 @@ class LoggingSettings(_Section):
     )
 
 
+class MetricsSettings(_Section):
+    enabled: bool = Field(
+        False, description="serve metrics for Prometheus on a port of their own, the default in a container"
+    )
+    host: Host = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 = every one, the default in a container"
+    )
+    port: ListenPort = Field(9090, description="port; 0 = any free one")
+
+
 class Settings(BaseSettings):
     """Made by `load_settings`; made directly it takes its arguments and nothing from the environment."""
 
@@ -134,6 +159,7 @@ class Settings(BaseSettings):
     defaults: DefaultsSettings = DefaultsSettings()
     model: ModelSettings = ModelSettings()
     logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
     mcp_servers: dict[ServerName, McpServer] = Field({}, description="MCP servers by name")
     plugins: tuple[PluginSettings, ...] = Field((), description="plugins, each {type: local, path: FOLDER}")
 

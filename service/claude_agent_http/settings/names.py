@@ -32,6 +32,7 @@ _MORE_NAMES: Mapping[str, tuple[str, ...]] = {
     "api.idle_session_timeout": ("CLAUDE_AGENT_IDLE_SESSION_TIMEOUT",),
     "api.drain_seconds": ("CLAUDE_AGENT_DRAIN_SECONDS",),
     "api.prestart": ("CLAUDE_AGENT_PRESTART",),
+    "api.replicas": ("CLAUDE_AGENT_REPLICAS",),
     "defaults.cli_path": ("CLAUDE_AGENT_CLI_PATH",),
     "defaults.model": ("ANTHROPIC_MODEL",),
     "model.api_key": ("ANTHROPIC_API_KEY",),

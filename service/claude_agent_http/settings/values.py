@@ -13,6 +13,7 @@ __all__ = [
     "FilePath",
     "Host",
     "HttpUrl",
+    "ListenPort",
     "Name",
     "Number",
     "Origin",
@@ -21,6 +22,7 @@ __all__ = [
     "Port",
     "Seconds",
     "SettingSource",
+    "SslMode",
     "ToolName",
     "no_truth",
 ]
@@ -88,6 +90,7 @@ def _demo_word(value: Any) -> Any:
 
 Number = Annotated[int, BeforeValidator(no_truth)]
 Port = Annotated[Number, Field(ge=1, le=65535)]
+ListenPort = Annotated[Number, Field(ge=0, le=65535)]
 Seconds = Annotated[Number, Field(ge=0, le=_YEARS_10)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Host = Annotated[str, AfterValidator(_host)]
@@ -99,4 +102,5 @@ Credential = Annotated[SecretStr, AfterValidator(_credential)]
 ToolName = Annotated[str, Field(min_length=1)]
 PermissionMode = Literal["default", "acceptEdits", "bypassPermissions", "plan", "dontAsk", "auto"]
 SettingSource = Literal["user", "project", "local"]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 DemoChoice = Annotated[Literal["auto", "on", "off"], BeforeValidator(_demo_word)]

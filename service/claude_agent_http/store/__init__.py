@@ -10,6 +10,7 @@ from claude_agent_http.store import schema, sql
 from claude_agent_http.store.database import START_SECONDS, Database
 from claude_agent_http.store.memory import MemoryStore
 from claude_agent_http.store.sqlite import SqliteDatabase, Synchronous
+from claude_agent_http.store.wakeups import NoWakeups
 
 __all__ = [
     "NEWEST_REVISION",
@@ -33,13 +34,19 @@ def memory_store(clock: Clock) -> Store:
 
 def sqlite_store(path: Path, clock: Clock, *, synchronous: Synchronous = "FULL") -> Store:
     """`synchronous`: FULL keeps what was acknowledged also over a power cut, NORMAL over a killed process."""
-    return sql.SqlStore(SqliteDatabase(path, synchronous=synchronous), clock)
+    return sql.SqlStore(SqliteDatabase(path, synchronous=synchronous), clock, NoWakeups())
 
 
-def postgres_store(url: str, clock: Clock, *, pool_size: int = 10) -> Store:
-    """`url` as `postgresql://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path`; one
-    more connection than `pool_size` is kept. Raises StorageError for a bad URL, without repeating it."""
-    return sql.SqlStore(_postgres(url, pool_size=pool_size), clock)
+def postgres_store(url: str, clock: Clock, *, direct_url: str | None = None, pool_size: int = 10) -> Store:
+    """`url` as `postgresql://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path`; three
+    more connections than `pool_size` are kept. `direct_url` leads to the server itself where `url` leads to
+    a connection pooler. Raises StorageError for a bad URL, without repeating it."""
+    # Imported here, as in `_postgres`.
+    from claude_agent_http.store.notify import PostgresWakeups  # noqa: PLC0415
+    from claude_agent_http.store.postgres_address import PostgresAddress  # noqa: PLC0415
+
+    wakeups = PostgresWakeups(PostgresAddress.parse(direct_url or url))
+    return sql.SqlStore(_postgres(url, direct_url, pool_size=pool_size), clock, wakeups)
 
 
 def postgres_url(
@@ -54,34 +61,43 @@ def postgres_url(
     return url.render_as_string(hide_password=False)
 
 
-async def migrate(url: str) -> tuple[str | None, str]:
+async def migrate(url: str, *, direct_url: str | None = None) -> tuple[str | None, str]:
     """Bring a database (`sqlite:///path` or `postgresql://...`) to this version's schema.
 
-    (revision before, revision now), the first None for an empty database. Raises ServiceLockedError while a
-    service uses it, StorageError when a newer version made it.
+    (revision before, revision now), the first None for an empty database. The revision is a newer version's
+    where that says that this one may use it. Raises ServiceLockedError while a service has the database for
+    itself, StorageError when a newer version made it for itself alone.
     """
-    return await sql.migrate(_database(url))
+    return await sql.migrate(_database(url, direct_url))
 
 
-async def current_revision(url: str, *, start_seconds: float = START_SECONDS) -> str | None:
+async def current_revision(
+    url: str, *, direct_url: str | None = None, start_seconds: float = START_SECONDS
+) -> str | None:
     """The schema revision of a database, None for an empty one; also while a service uses it.
 
-    `start_seconds`: how long to try while the server starts.
+    `start_seconds`: how long to try while the server starts. Raises StorageError, also for a newer revision
+    that this version cannot use.
     """
-    return await sql.current_revision(_database(url, start_seconds=start_seconds))
+    return await sql.current_revision(_database(url, direct_url, start_seconds=start_seconds))
 
 
-def _database(url: str, *, start_seconds: float = START_SECONDS) -> Database:
+def _database(url: str, direct_url: str | None, *, start_seconds: float = START_SECONDS) -> Database:
     if not url.startswith(_SQLITE):
-        return _postgres(url, start_seconds=start_seconds)
+        return _postgres(url, direct_url, start_seconds=start_seconds)
     if not (path := url.removeprefix(_SQLITE)):
         raise StorageError("database URL: write sqlite:///relative/path or sqlite:////absolute/path")
     return SqliteDatabase(Path(path))
 
 
-def _postgres(url: str, *, pool_size: int = 10, start_seconds: float = START_SECONDS) -> Database:
+def _postgres(
+    url: str, direct_url: str | None, *, pool_size: int = 10, start_seconds: float = START_SECONDS
+) -> Database:
     # Imported here: the driver and SQLAlchemy's asyncio part would cost a SQLite service 6 MB.
     from claude_agent_http.store.postgres import PostgresDatabase  # noqa: PLC0415
     from claude_agent_http.store.postgres_address import PostgresAddress  # noqa: PLC0415
 
-    return PostgresDatabase(PostgresAddress.parse(url), pool_size=pool_size, start_seconds=start_seconds)
+    direct = PostgresAddress.parse(direct_url) if direct_url else None
+    return PostgresDatabase(
+        PostgresAddress.parse(url), direct, pool_size=pool_size, start_seconds=start_seconds
+    )

@@ -1,15 +1,21 @@
 """One transaction for many appends, of one session or of several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.domain.errors import (
+    ClaudeAgentError,
+    LeaseLostError,
+    SessionBusyError,
+    SessionNotFoundError,
+)
 from claude_agent_http.domain.event import Event, NewEvent
-from claude_agent_http.domain.session import Session, project
+from claude_agent_http.domain.lease import Lease
+from claude_agent_http.domain.session import Session, SessionPhase, project
 from claude_agent_http.store.columns import decode, encode
 from claude_agent_http.store.sessions import select_sessions, to_session
 from claude_agent_http.store.tables import events, sessions
@@ -39,10 +45,14 @@ class Append:
     session_id: str
     events: tuple[NewEvent, ...]
     data: tuple[str, ...]
+    lease: Lease | None = None
+    opens_turn: bool = False
 
 
-def to_append(session_id: str, new: Sequence[NewEvent]) -> Append:
-    return Append(session_id, tuple(new), tuple(encode(event.data) for event in new))
+def to_append(
+    session_id: str, new: Sequence[NewEvent], lease: Lease | None = None, *, opens_turn: bool = False
+) -> Append:
+    return Append(session_id, tuple(new), tuple(encode(event.data) for event in new), lease, opens_turn)
 
 
 def to_event(row: Sequence[Any]) -> Event:
@@ -63,18 +73,28 @@ _STORED_EVENTS = select_events().where(
 
 
 def store_batch(
-    connection: Connection, appends: Sequence[Append], now: datetime
-) -> list[list[Event] | SessionNotFoundError]:
-    """For each append its stored events, in order; an unknown session fails its own appends only."""
+    connection: Connection, appends: Sequence[Append], known: dict[str, Session], now: datetime
+) -> list[list[Event] | ClaudeAgentError]:
+    """For each append its stored events, in order, or why it is refused, which fails nobody else's.
+
+    `known` are the appends' sessions, locked; it is kept up to date."""
     if not appends:
         return []
-    batch = _Batch(_lock_sessions(connection, {append.session_id for append in appends}), now)
+    batch = _Batch(known, now)
     batch.stored.update(_look_up(connection, appends))
     outcomes = [batch.take(append) for append in appends]
     if batch.rows:
         connection.execute(_SAVE_SESSION, batch.session_rows())
         connection.execute(insert(events), batch.rows)
     return outcomes
+
+
+def lock_sessions(connection: Connection, ids: Collection[str]) -> dict[str, Session]:
+    """In order of id, so that two transactions never wait for each other (SQLite has one writer anyway)."""
+    if not ids:
+        return {}
+    rows = connection.execute(_LOCKED_SESSIONS, {"ids": list(ids)})
+    return {session.id: session for session in map(to_session, rows)}
 
 
 class _Batch:
@@ -87,13 +107,25 @@ class _Batch:
         self._changed: set[str] = set()
         self._now = now
 
-    def take(self, append: Append) -> list[Event] | SessionNotFoundError:
-        if append.session_id not in self.sessions:
-            return SessionNotFoundError(append.session_id)
+    def take(self, append: Append) -> list[Event] | ClaudeAgentError:
+        if refusal := self._refusal(append):
+            return refusal
         return [
             self.stored.get((append.session_id, new.id)) or self._add(append.session_id, new, data)
             for new, data in zip(append.events, append.data, strict=True)
         ]
+
+    def _refusal(self, append: Append) -> ClaudeAgentError | None:
+        session = self.sessions.get(append.session_id)
+        if session is None:
+            return SessionNotFoundError(append.session_id)
+        if append.lease is not None and not session.is_held_under(append.lease):
+            return LeaseLostError(append.session_id)
+        # A turn that is stored already is not in its own way: its first answer was lost.
+        opened = all((append.session_id, new.id) in self.stored for new in append.events)
+        if append.opens_turn and session.phase is SessionPhase.RUNNING and not opened:
+            return SessionBusyError()
+        return None
 
     def _add(self, session_id: str, new: NewEvent, data: str) -> Event:
         session = self.sessions[session_id]
@@ -110,12 +142,6 @@ class _Batch:
             {"session_id": session.id} | {f"new_{name}": getattr(session, name) for name in _PROJECTED}
             for session in changed
         ]
-
-
-def _lock_sessions(connection: Connection, ids: Iterable[str]) -> dict[str, Session]:
-    """In order of id, so that two transactions never wait for each other (SQLite has one writer anyway)."""
-    rows = connection.execute(_LOCKED_SESSIONS, {"ids": list(ids)})
-    return {session.id: session for session in map(to_session, rows)}
 
 
 def _look_up(connection: Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:

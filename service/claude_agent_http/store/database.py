@@ -17,20 +17,32 @@ Work = Callable[[Connection], T]
 
 
 class Database(Protocol):
-    """Every method raises StorageError; a cancelled `read` or `write` has happened whole or not at all."""
+    """Every method raises StorageError; a cancelled `read` or `write` has happened whole or not at all.
+
+    `is_shared`: several processes may use it at once."""
+
+    is_shared: bool
 
     async def connect(self, *, exclusive: bool = True) -> None:
-        """Connect and, if `exclusive`, take the service's lock. Raises ServiceLockedError."""
+        """Connect and, if `exclusive`, take the lock of a database that is not shared.
+
+        Raises ServiceLockedError."""
         ...
 
     async def migrate(self, work: Work[T]) -> T:
-        """Like `write`, for work that changes the schema."""
+        """Like `write`, for work that changes the schema; one process at a time.
+
+        Raises ServiceLockedError."""
         ...
 
     async def read(self, work: Work[T]) -> T: ...
 
     async def write(self, work: Work[T], *, repeatable: bool = False) -> T:
         """`repeatable` work does no harm when it runs again, which a broken connection may need."""
+        ...
+
+    async def urgent(self, work: Work[T]) -> T:
+        """Like a repeatable `write`, but never behind others: for what keeps the service alive."""
         ...
 
     async def ping(self) -> None: ...

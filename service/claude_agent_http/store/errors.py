@@ -6,6 +6,7 @@ Messages name the database by its description, which never holds a password, and
 import errno
 import socket
 import sqlite3
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,6 +42,11 @@ _SQLITE: dict[int, tuple[type[StorageError], str]] = {
     sqlite3.SQLITE_CONSTRAINT: (RejectedError, "a constraint does not hold"),
 }
 
+_TRANSACTION_POOLER = (
+    "its pooler keeps no prepared statements (pool_mode = transaction); name the server itself by "
+    "session.pg_direct_host and pg_direct_port"
+)
+
 # Keys are whole SQLSTATEs or their two-character classes.
 _POSTGRES: dict[str, tuple[type[StorageError], str]] = {
     "53100": (StorageFullError, "its disk is full; free some space on the database server"),
@@ -52,15 +58,22 @@ _POSTGRES: dict[str, tuple[type[StorageError], str]] = {
     "55P03": (StorageError, "it is locked by another process; try again"),
     "40": (StorageError, "the transaction lost a conflict; try again"),
     "57014": (StorageError, "the statement took too long"),
+    # As which PgBouncer reports nearly everything of its own.
+    "08P01": (LostConnectionError, "a connection pooler refused or cut the connection; look at its log"),
+    "26000": (StorageError, _TRANSACTION_POOLER),
+    "42P05": (StorageError, _TRANSACTION_POOLER),
     "57P03": (UnreachableError, "the server is starting or stopping; try again"),
     "57": (LostConnectionError, "the server ended the connection; try again"),
     "08": (LostConnectionError, "the connection broke; try again"),
+    "25P03": (LostConnectionError, "the server ended a transaction that fell silent; try again"),
     "25006": (StorageError, "it is read-only; connect to the primary server"),
     "22": (RejectedError, "a value does not fit"),
     "23": (RejectedError, "a constraint does not hold"),
     "54": (RejectedError, "a value is too large"),
 }
 
+# Of asyncpg, in a plain ConnectionError.
+_REFUSES_TLS = "rejected SSL upgrade"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # OSError includes TimeoutError.
@@ -97,7 +110,7 @@ def _meaning(error: Exception) -> tuple[type[StorageError], str]:
     if isinstance(cause, PoolTimeoutError):
         return StorageError, "every connection is in use; try again or raise the pool size"
     if isinstance(cause, OSError):
-        return _os_meaning(cause)
+        return _tls_meaning(cause) or _os_meaning(cause)
     return RejectedError, f"the driver refused the request ({type(cause).__name__})"
 
 
@@ -108,12 +121,21 @@ def _sqlite_meaning(error: sqlite3.Error) -> tuple[type[StorageError], str]:
     return unknown if code is None else _SQLITE.get(code & 0xFF, unknown)
 
 
+def _tls_meaning(error: OSError) -> tuple[type[StorageError], str] | None:
+    if isinstance(error, ssl.SSLError):
+        reason = getattr(error, "verify_message", "") or error.reason or type(error).__name__
+        return StorageError, f"TLS failed ({reason}); check session.pg_sslmode and pg_sslrootcert"
+    if _REFUSES_TLS in str(error):
+        return StorageError, "it takes no TLS; turn TLS on there, or choose another session.pg_sslmode"
+    return None
+
+
 def _os_meaning(error: OSError) -> tuple[type[StorageError], str]:
     if error.errno in NO_SPACE:
         return StorageFullError, "no space is left for it; free some disk space"
     if isinstance(error, TimeoutError):
         return UnreachableError, "it did not answer in time; check that it is running and reachable"
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):  # the latter of a UNIX socket
         return UnreachableError, "the connection was refused; check the address and that the server runs"
     if isinstance(error, socket.gaierror):
         return UnreachableError, "the host name is not known; check the address"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from claude_agent_http.domain.event import Event, EventType, NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.store.batch import select_events, to_append, to_event
 from claude_agent_http.store.database import Database
 from claude_agent_http.store.tables import events
@@ -14,8 +15,15 @@ class SqlEventLog:
         self._database = database
         self._writes = writes
 
-    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
-        return await self._writes.append(to_append(session_id, events))
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        lease: Lease | None = None,
+        opens_turn: bool = False,
+    ) -> list[Event]:
+        return await self._writes.append(to_append(session_id, events, lease, opens_turn=opens_turn))
 
     async def read(
         self, session_id: str, *, after: int = 0, limit: int = 100, types: frozenset[EventType] | None = None

@@ -1,16 +1,19 @@
 """The store that forgets: the fake beside the real ones, with their semantics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.domain.errors import LeaseLostError, SessionBusyError, SessionNotFoundError
 from claude_agent_http.domain.event import Event, EventType, NewEvent
-from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus, project
+from claude_agent_http.domain.lease import Lease
+from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus, project
 from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
 from claude_agent_http.store.columns import decode, encode
 from claude_agent_http.store.entries import entry_uuid
+from claude_agent_http.store.memory_leases import Bus, BusWakeups, MemoryLeases
 from claude_agent_http.store.sessions import CLOSE_AT_ONCE, check_same_creation, unknown_position
 
 T = TypeVar("T", Session, Event)
@@ -29,21 +32,41 @@ class _State:
     events: dict[str, list[Event]] = field(default_factory=dict)
     transcripts: dict[TranscriptKey, list[_Entry]] = field(default_factory=dict)
 
+    def check(self, lease: Lease | None) -> None:
+        if lease is None:
+            return
+        session = self.sessions.get(lease.session_id)
+        if session is None or not session.is_held_under(lease):
+            raise LeaseLostError(lease.session_id)
+
 
 class MemoryStore:
-    """See `ports.Store`. No method waits, so each is one transaction."""
+    """See `ports.Store`. No method waits, so each is one transaction.
 
-    def __init__(self, clock: Clock) -> None:
+    `replica` gives the store of another replica of the same process: so it is `is_shared`, in tests only."""
+
+    def __init__(self, clock: Clock, *, is_shared: bool = False) -> None:
         state = _State()
+        self.is_shared = is_shared
+        self.bus = Bus()
         self.events = MemoryEventLog(state, clock)
         self.sessions = MemorySessionStore(state)
         self.transcripts = MemoryTranscriptStore(state, clock)
+        self.leases = MemoryLeases(state.sessions, clock)
+        self.wakeups = BusWakeups(self.bus)
+
+    def replica(self) -> "MemoryStore":
+        """The same data behind wake-ups of its own."""
+        other = copy(self)
+        other.wakeups = BusWakeups(self.bus)
+        return other
 
     async def open(self) -> None: ...
 
     async def ping(self) -> None: ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        await self.wakeups.close()
 
 
 class MemoryEventLog:
@@ -51,11 +74,26 @@ class MemoryEventLog:
         self._state = state
         self._clock = clock
 
-    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        lease: Lease | None = None,
+        opens_turn: bool = False,
+    ) -> list[Event]:
         if session_id not in self._state.sessions:
             raise SessionNotFoundError(session_id)
+        self._state.check(lease)
+        if opens_turn and self._runs_another(session_id, events):
+            raise SessionBusyError
         copies = [replace(new, data=_copy(new.data)) for new in events]
         return [_copied(self._append(session_id, new)) for new in copies]
+
+    def _runs_another(self, session_id: str, opening: Sequence[NewEvent]) -> bool:
+        stored = {event.id for event in self._state.events.get(session_id, [])}
+        repeated = all(new.id in stored for new in opening)
+        return self._state.sessions[session_id].phase is SessionPhase.RUNNING and not repeated
 
     def _append(self, session_id: str, new: NewEvent) -> Event:
         log = self._state.events.setdefault(session_id, [])
@@ -118,9 +156,14 @@ class MemorySessionStore:
         ids = [session.id for session in newest_first if user_id is None or session.user_id == user_id]
         return ids[:limit]
 
-    async def running(self) -> list[Session]:
-        found = [each for each in self._state.sessions.values() if each.phase is SessionPhase.RUNNING]
-        return [_copied(session) for session in sorted(found, key=lambda session: session.id)]
+    async def heads(self, session_ids: Collection[str]) -> dict[str, SessionHead]:
+        return {
+            each.id: SessionHead(
+                each.id, each.last_seq, each.status, each.phase, each.lease_holder, each.lease_epoch
+            )
+            for session_id in session_ids
+            if (each := self._state.sessions.get(session_id)) is not None
+        }
 
     async def count(self, status: SessionStatus) -> int:
         return sum(session.status is status for session in self._state.sessions.values())
@@ -153,15 +196,31 @@ class MemorySessionStore:
 
 class MemoryTranscriptStore:
     def __init__(self, state: _State, clock: Clock) -> None:
+        self._state = state
         self._transcripts = state.transcripts
         self._clock = clock
 
-    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+    async def append(
+        self, key: TranscriptKey, entries: Sequence[TranscriptEntry], *, lease: Lease | None = None
+    ) -> None:
+        if entries:
+            self._state.check(lease)
         new = [_Entry(entry_uuid(entry), self._clock.now(), encode(dict(entry))) for entry in entries]
         for entry in new:
             stored = self._transcripts.setdefault(key, [])
             if entry.uuid is None or all(entry.uuid != other.uuid for other in stored):
                 stored.append(entry)
+
+    async def rewind(self, key: TranscriptKey, uuid: str, *, lease: Lease) -> bool:
+        self._state.check(lease)
+        entries = self._transcripts.get(key, [])
+        first = next((place for place, entry in enumerate(entries) if entry.uuid == uuid), None)
+        if first is None:
+            return False
+        del entries[first:]
+        if not entries:
+            del self._transcripts[key]
+        return True
 
     async def load(self, key: TranscriptKey) -> list[dict[str, Any]] | None:
         return [decode(entry.text) for entry in self._transcripts.get(key, [])] or None

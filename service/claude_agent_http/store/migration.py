@@ -13,7 +13,10 @@ _SCRIPTS = "claude_agent_http.store:migrations"
 
 
 def migrate(connection: Connection, before: str | None) -> None:
-    """Run every migration after the revision `before`, in the caller's transaction."""
+    """Run every migration after the revision `before`, in the caller's transaction.
+
+    Raises StorageError for a revision that is none of ours.
+    """
     _check_known(before)
     command.upgrade(_config(connection), "head")
 
@@ -27,8 +30,8 @@ def _check_known(found: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
         raise StorageError(
-            f"the database has schema revision {found}, which this version does not know; "
-            "run the newer version of claude-agent-http that made it, or restore a backup"
+            f"the database has schema revision {found}, which no version of claude-agent-http made; "
+            "choose another database, or restore a backup"
         )
 
 

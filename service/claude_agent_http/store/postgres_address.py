@@ -71,6 +71,10 @@ def _parse(url: str) -> URL:
 def _ssl(mode: str | None, root: str | None) -> str | ssl.SSLContext | None:
     if mode is not None and mode not in _SSL_MODES:
         raise StorageError(f"database URL: sslmode {mode!r} is none of {', '.join(_SSL_MODES)}")
+    if mode == "verify-full" and root is None:
+        return (
+            ssl.create_default_context()
+        )  # the CAs that the system knows; asyncpg would want a file in HOME
     if root is None or mode in ("disable", "allow", "prefer"):
         return mode
     if not Path(root).is_file():

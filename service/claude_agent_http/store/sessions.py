@@ -1,11 +1,11 @@
 """SessionStore over SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, bindparam, delete, func, literal, or_, select, tuple_, update
 
 from claude_agent_http.domain.errors import (
     InvalidInputError,
@@ -13,13 +13,18 @@ from claude_agent_http.domain.errors import (
     SessionNotFoundError,
     StorageError,
 )
-from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
+from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus
 from claude_agent_http.store.database import Database, insert_new
 from claude_agent_http.store.tables import sessions, transcript_entries
 
 _FIELDS = tuple(field.name for field in fields(Session))
 _COLUMNS = tuple(sessions.c[name] for name in _FIELDS)
+_HEADS = select(*(sessions.c[field.name] for field in fields(SessionHead))).where(
+    sessions.c.id.in_(bindparam("ids", expanding=True))
+)
 _CREATE_TRIES = 3
+# Both databases allow some 32,000 parameters in a statement.
+_LOOK_UP = 1000
 
 CLOSE_AT_ONCE = 500
 
@@ -40,11 +45,15 @@ class SqlSessionStore:
     async def list_ids(self, *, user_id: str | None, limit: int, after: str | None = None) -> list[str]:
         return await self._database.read(lambda connection: _list_ids(connection, user_id, limit, after))
 
-    async def running(self) -> list[Session]:
-        query = select_sessions().where(sessions.c.phase == SessionPhase.RUNNING).order_by(sessions.c.id)
-        return await self._database.read(
-            lambda connection: [to_session(row) for row in connection.execute(query)]
-        )
+    async def heads(self, session_ids: Collection[str]) -> dict[str, SessionHead]:
+        ids = list(session_ids)
+        parts = [ids[start : start + _LOOK_UP] for start in range(0, len(ids), _LOOK_UP)]
+
+        def work(connection: Connection) -> dict[str, SessionHead]:
+            rows = [row for part in parts for row in connection.execute(_HEADS, {"ids": part})]
+            return {row.id: SessionHead(*row) for row in rows}
+
+        return await self._database.read(work) if parts else {}
 
     async def count(self, status: SessionStatus) -> int:
         query = select(func.count()).where(sessions.c.status == status)

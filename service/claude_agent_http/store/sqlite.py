@@ -29,6 +29,8 @@ _PING_SECONDS = 2.0
 class SqliteDatabase:
     """A transaction runs in a thread to its end, so a cancelled caller never leaves one half done."""
 
+    is_shared = False
+
     def __init__(self, path: Path, *, synchronous: Synchronous = "FULL") -> None:
         self._path = Path(os.path.realpath(path))  # one lock for all names of the file
         self._name = f"SQLite database {path}"
@@ -82,6 +84,9 @@ class SqliteDatabase:
 
     async def write(self, work: Work[T], *, repeatable: bool = False) -> T:
         return await self._run(self._writer_thread, self._writer, work)
+
+    async def urgent(self, work: Work[T]) -> T:
+        return await self.write(work)
 
     async def ping(self) -> None:
         with translated(self._name):

@@ -24,6 +24,9 @@ sessions = Table(
     Column("message_count", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     Column("metadata", Json, nullable=False),
+    Column("lease_holder", ExactText),
+    Column("lease_epoch", BigInteger, nullable=False, server_default="0"),
+    Column("lease_released", BigInteger, nullable=False, server_default="0"),
 )
 # Newest-first lists read these backwards, so both keys go the same way.
 Index("ix_sessions_user_created", sessions.c.user_id, sessions.c.created_at, sessions.c.id)
@@ -39,6 +42,25 @@ Index(
     unique=True,
     sqlite_where=_keyed,
     postgresql_where=_keyed,
+)
+
+_held = sessions.c.lease_holder.is_not(None)
+Index("ix_sessions_held", sessions.c.lease_holder, sqlite_where=_held, postgresql_where=_held)
+
+# Service processes that live, or lived until `expires_at` by the database's clock.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", ExactText, primary_key=True),
+    Column("name", ExactText, nullable=False),
+    Column("version", ExactText, nullable=False),
+    Column("started_at", UtcMicroseconds, nullable=False),
+    Column("expires_at", UtcMicroseconds, nullable=False),
+)
+
+# One row: the oldest schema revision whose code can work with this database.
+compatibility = Table(
+    "schema_compatibility", metadata, Column("oldest_revision", ExactText, primary_key=True)
 )
 
 events = Table(

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select
 
+from claude_agent_http.domain.errors import LeaseLostError
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import TranscriptEntry, TranscriptKey
+from claude_agent_http.store.batch import lock_sessions
 from claude_agent_http.store.columns import decode
 from claude_agent_http.store.database import Database
 from claude_agent_http.store.entries import to_entries
@@ -18,9 +21,14 @@ class SqlTranscriptStore:
         self._database = database
         self._writes = writes
 
-    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+    async def append(
+        self, key: TranscriptKey, entries: Sequence[TranscriptEntry], *, lease: Lease | None = None
+    ) -> None:
         if entries:
-            await self._writes.keep(to_entries(key, entries))
+            await self._writes.keep(to_entries(key, entries, lease))
+
+    async def rewind(self, key: TranscriptKey, uuid: str, *, lease: Lease) -> bool:
+        return await self._database.write(lambda connection: _rewind(connection, key, uuid, lease))
 
     async def load(self, key: TranscriptKey) -> list[dict[str, Any]] | None:
         query = select(table.c.entry).where(_under(key)).order_by(table.c.position)
@@ -51,6 +59,18 @@ class SqlTranscriptStore:
         whole = and_(table.c.project_key == key.project_key, table.c.session_id == key.session_id)
         gone = delete(table).where(_under(key) if key.subpath else whole)
         await self._database.write(lambda connection: connection.execute(gone) and None, repeatable=True)
+
+
+def _rewind(connection: Connection, key: TranscriptKey, uuid: str, lease: Lease) -> bool:
+    session = lock_sessions(connection, [lease.session_id]).get(lease.session_id)
+    if session is None or not session.is_held_under(lease):
+        raise LeaseLostError(lease.session_id)
+    where = select(table.c.position).where(_under(key), table.c.uuid == uuid)
+    position = connection.execute(where).scalar()
+    if position is None:
+        return False
+    connection.execute(delete(table).where(_under(key), table.c.position >= position))
+    return True
 
 
 def _under(key: TranscriptKey) -> ColumnElement[bool]:

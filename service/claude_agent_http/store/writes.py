@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.domain.event import Event
 from claude_agent_http.ports import Clock
-from claude_agent_http.store.batch import Append, store_batch
+from claude_agent_http.store.batch import Append, lock_sessions, store_batch
 from claude_agent_http.store.database import Database
 from claude_agent_http.store.entries import Entries, store_entries
 from claude_agent_http.store.group_commit import GroupCommit
@@ -33,23 +33,31 @@ class Writes:
         await self._commits.close()
 
     async def append(self, append: Append) -> list[Event]:
-        """The stored events, after their commit. Raises SessionNotFoundError, StorageError."""
+        """The stored events, after their commit. Raises what `EventLog.append` does."""
         return await self._commits.submit(append, len(append.events))
 
     async def keep(self, entries: Entries) -> None:
-        """Returns after the commit. Raises StorageError."""
+        """Returns after the commit. Raises LeaseLostError, StorageError."""
         await self._commits.submit(entries, len(entries.rows), patience=_ENTRIES_PATIENCE_SECONDS)
 
     async def _store(self, writes: Sequence[Write]) -> list[list[Event] | ClaudeAgentError]:
         now = self._clock.now()
-        appends = [write for write in writes if isinstance(write, Append)]
-        entries = [write for write in writes if isinstance(write, Entries)]
 
         def work(connection: Connection) -> list[list[Event] | ClaudeAgentError]:
-            stored = iter(store_batch(connection, appends, now))
-            store_entries(connection, entries, now)
-            return [next(stored) if isinstance(write, Append) else [] for write in writes]
+            known = lock_sessions(connection, {session_id for write in writes for session_id in _ids(write)})
+            appends = [write for write in writes if isinstance(write, Append)]
+            entries = [write for write in writes if isinstance(write, Entries)]
+            stored = iter(store_batch(connection, appends, known, now))
+            kept = iter(store_entries(connection, entries, known, now))
+            return [next(stored) if isinstance(write, Append) else (next(kept) or []) for write in writes]
 
         # Repeatable: what the first try stored is found as a repeat in the second, but for entries without
         # a uuid, which say the same when they stand there twice.
         return await self._database.write(work, repeatable=True)
+
+
+def _ids(write: Write) -> list[str]:
+    """The sessions whose rows the write needs."""
+    if isinstance(write, Append):
+        return [write.session_id]
+    return [] if write.lease is None else [write.lease.session_id]

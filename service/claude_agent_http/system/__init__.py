@@ -1,9 +1,18 @@
-"""The machine behind the small ports: time, ids, memory, containers, and a server on loopback."""
+"""The machine behind the small ports: time, ids, memory, containers, and servers beside the main one."""
 
 from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.container import in_container
 from claude_agent_http.system.ids import RandomIds
+from claude_agent_http.system.inner_server import InnerServer, InnerServerError
 from claude_agent_http.system.loopback import LoopbackServer
 from claude_agent_http.system.memory import MemorySampler
 
-__all__ = ["LoopbackServer", "MemorySampler", "RandomIds", "SystemClock", "in_container"]
+__all__ = [
+    "InnerServer",
+    "InnerServerError",
+    "LoopbackServer",
+    "MemorySampler",
+    "RandomIds",
+    "SystemClock",
+    "in_container",
+]

@@ -12,6 +12,9 @@ class RandomIds:
     def session_id(self) -> str:
         return str(uuid.uuid4())
 
+    def replica_id(self) -> str:
+        return str(uuid.uuid4())
+
     def event_id(self) -> str:
         """`sevt_` and 26 characters: milliseconds since 1970 and 80 random bits, so ids sort by time."""
         number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
@@ -23,10 +26,14 @@ class CountedIds:
 
     def __init__(self) -> None:
         self._sessions = itertools.count(1)
+        self._replicas = itertools.count(1)
         self._events = itertools.count(1)
 
     def session_id(self) -> str:
         return str(uuid.UUID(int=next(self._sessions), version=4))
+
+    def replica_id(self) -> str:
+        return f"replica-{next(self._replicas)}"
 
     def event_id(self) -> str:
         return f"sevt_{next(self._events):026d}"

@@ -75,7 +75,8 @@ async def _engine(folder: Path, store: Store, steps: Sequence[Step]) -> AsyncIte
     async with AsyncExitStack() as stack:
         await store.open()
         stack.push_async_callback(store.close)
-        engine = Engine(store, runtimes, FolderWorkspaces(folder / "users"), clock, ids, limits, lambda: 0)
+        workspaces = FolderWorkspaces(folder / "users")
+        engine = Engine(store, runtimes, workspaces, clock, ids, limits, lambda: 0)
         await engine.start()
         stack.push_async_callback(engine.stop, 0)
         yield engine

@@ -13,8 +13,9 @@ from fastapi import FastAPI
 
 from claude_agent_http.api import Health, ServiceInfo, create_api
 from claude_agent_http.domain.event import Event, NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.engine import Engine, Limits
-from claude_agent_http.ports import EventLog, Store
+from claude_agent_http.ports import EventLog, Leases, SessionStore, Store, TranscriptStore, Wakeups
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store import memory_store
@@ -30,10 +31,17 @@ class FaultyLog:
         self.error: Exception | None = None
         self.read = log.read
 
-    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        lease: Lease | None = None,
+        opens_turn: bool = False,
+    ) -> list[Event]:
         if self.error is not None:
             raise self.error
-        return await self._log.append(session_id, events)
+        return await self._log.append(session_id, events, lease=lease, opens_turn=opens_turn)
 
 
 @dataclass
@@ -45,10 +53,35 @@ class FaultyStore:
     sessions_error: Exception | None = None
 
     @property
-    def sessions(self) -> Any:
+    def sessions(self) -> SessionStore:
         if self.sessions_error is not None:
             raise self.sessions_error
         return self.inner.sessions
+
+    @property
+    def transcripts(self) -> TranscriptStore:
+        return self.inner.transcripts
+
+    @property
+    def leases(self) -> Leases:
+        return self.inner.leases
+
+    @property
+    def wakeups(self) -> Wakeups:
+        return self.inner.wakeups
+
+    @property
+    def is_shared(self) -> bool:
+        return self.inner.is_shared
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def ping(self) -> None:
+        await self.inner.ping()
+
+    async def close(self) -> None:
+        await self.inner.close()
 
 
 @dataclass
@@ -95,7 +128,7 @@ def build(folder: Path, limits: Limits | None = None, **options: Any) -> Service
     store = FaultyStore(inner, FaultyLog(inner.events))
     runtimes = FakeRuntimeFactory(ids)
     limits = limits or Limits(prestart=False, interrupt_grace_seconds=0.3, max_turns_at_once=50)
-    engine = Engine(store, runtimes, FolderWorkspaces(folder), clock, ids, limits, lambda: 100)  # type: ignore[arg-type]
+    engine = Engine(store, runtimes, FolderWorkspaces(folder), clock, ids, limits, lambda: 100)
     state: dict[str, Any] = {"status": "healthy", "reason": None}
 
     async def health() -> Health:

@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 from tests.service.api.rig import problem, sse, take
+from tests.waiting import until
 
 from claude_agent_http.runtime.fake import Cut, Hang, Say, UseTool, Wait
 
@@ -310,3 +311,14 @@ async def test_many_readers_see_the_same(wire, address, chat):
     await chat()
     seen = await asyncio.gather(*readers)
     assert all(one == seen[0] for one in seen)
+
+
+async def test_reading_wakes_a_hibernated_session_only_when_asked(wire, address, chat, service, session_id):
+    await chat()
+    service.engine._live.hibernate(session_id)
+    await until(lambda: not service.runtimes.alive)
+    for asked, opened in (("false", 1), ("true", 2)):
+        async with wire.stream("GET", f"{address}/stream", params={"wake": asked}) as response:
+            await take(response, lambda sent: sent.id == "1")
+        await until(lambda: service.engine.stats().live == service.engine.stats().runtimes)
+        assert service.runtimes.opened == [session_id] * opened

@@ -158,7 +158,40 @@ async def test_the_log_tells_which_request_began_which_turn(client, service, cre
         await client.post(path, json=body, headers={"X-Request-Id": "trace-1"})
     [logged] = [record for record in caplog.records if getattr(record, "request_id", "") == "trace-1"]
     [message, *_] = await service.engine.events(session_id)
-    assert (logged.turn_id, logged.session_id) == (message.turn_id, session_id)
+    assert (logged.turn_id, logged.session_id, logged.user_id) == (message.turn_id, session_id, "alice")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "knows_the_user"),
+    [
+        ("GET", "", True),
+        ("POST", "/resume", True),
+        ("POST", "/interrupt", False),
+        ("GET", "/events", False),
+        ("DELETE", "", False),
+    ],
+)
+async def test_the_log_tells_of_whom_a_request_was(client, create, caplog, method, path, knows_the_user):
+    caplog.set_level(logging.INFO)
+    session_id = await create(client)
+    assert [(one.session_id, one.user_id) for one in requests(caplog)] == [(session_id, "alice")]
+    caplog.clear()
+    assert (await client.request(method, f"{SESSIONS}/{session_id.upper()}{path}")).is_success
+    [logged] = requests(caplog)
+    assert logged.session_id == session_id
+    assert getattr(logged, "user_id", None) == ("alice" if knows_the_user else None)
+
+
+async def test_the_log_tells_of_whom_a_failed_request_was(client, service, create, caplog):
+    caplog.set_level(logging.INFO)
+    session_id = await create(client)
+    service.store.sessions_error = RuntimeError("unforeseen")
+    assert (await client.get(f"{SESSIONS}/{session_id}")).status_code == 500
+    refused = {"session_id": session_id, "message": "hi"}
+    assert (await client.post("/api/v1/chat", json=refused)).status_code == 500
+    failed = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.session_id for record in failed] == [session_id, session_id]
+    assert [record.session_id for record in requests(caplog)] == [session_id] * 3
 
 
 async def test_an_unforeseen_error_says_nothing_but_its_id(client, service, caplog):
@@ -185,3 +218,8 @@ async def test_cors_is_off_unless_origins_are_named(client, tmp_path):
             assert ("access-control-allow-credentials" in headers) == (expected != "*")
             stranger = await browser.get("/livez", headers={"Origin": "https://evil.example"})
             assert stranger.headers.get("access-control-allow-origin") == ("*" if expected == "*" else None)
+
+
+def requests(caplog):
+    """The line of each request."""
+    return [record for record in caplog.records if record.getMessage() == "request"]

@@ -147,10 +147,26 @@ def test_migrate_of_what_is_no_database(tmp_path: Path):
         ({"CLAUDE_AGENT_API_HOST": "::1"}, "url", "http://[::1]:8000"),
         ({"CLAUDE_AGENT_API_PORT": "0"}, "url", "a free port of 127.0.0.1"),
         ({"CLAUDE_AGENT_SESSION_STORAGE": "memory"}, "storage", "lost at the end"),
+        ({"CLAUDE_AGENT_METRICS_ENABLED": "yes"}, "metrics", "http://127.0.0.1:9090/metrics"),
+        ({"CLAUDE_AGENT_CONTAINER": "yes"}, "metrics", "http://localhost:9090/metrics"),
+        (
+            {"CLAUDE_AGENT_METRICS_ENABLED": "yes", "CLAUDE_AGENT_METRICS_PORT": "0"},
+            "metrics",
+            "a free port of 127.0.0.1",
+        ),
         (
             {"CLAUDE_AGENT_SESSION_STORAGE": "postgresql", "CLAUDE_AGENT_SESSION_PG_PASSWORD": "hush"},
             "storage",
             "postgresql, localhost:5432/claude_agent",
+        ),
+        (
+            {
+                "CLAUDE_AGENT_SESSION_STORAGE": "postgresql",
+                "CLAUDE_AGENT_SESSION_PG_HOST": "pool.example",
+                "CLAUDE_AGENT_SESSION_PG_DIRECT_HOST": "db.example",
+            },
+            "storage",
+            "postgresql, pool.example:5432/claude_agent (server at db.example:5432)",
         ),
     ],
 )
@@ -158,6 +174,10 @@ def test_what_a_starting_service_says(environ: dict[str, str], label: str, wante
     facts = banner(load_settings(environ, tmp_path).settings)
     assert wanted in facts[label]
     assert "hush" not in str(facts)
+
+
+def test_a_service_without_metrics_says_nothing_of_them(tmp_path: Path):
+    assert "metrics" not in banner(load_settings({}, tmp_path).settings)
 
 
 def test_the_demo_model_serves_and_says_how_to_use_it(tmp_path: Path):

@@ -4,12 +4,15 @@ import asyncio
 import json
 import os
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.pgbouncer import PgBouncer
+from tests.postgres import PostgresServer
 from tests.service.commands.program import run
 
 from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_cpu
@@ -43,6 +46,7 @@ def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
         "disk space",
         "database",
         "port",
+        "metrics port",
         "cpu",
         "agent CLI",
         "memory",
@@ -158,6 +162,17 @@ def test_a_port_in_use_by_another_program(tmp_path: Path, cli: Path):
     assert f"ss -tlnp | grep :{port}" in finding.advice
 
 
+def test_the_metrics_port_is_looked_at_where_it_is_used(tmp_path: Path, cli: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = sound(tmp_path, cli) | {f"{V}METRICS_PORT": port}
+        assert found(env, tmp_path)["metrics port"].level == "ok"
+        finding = found(env | {f"{V}METRICS_ENABLED": "yes"}, tmp_path)["metrics port"]
+    assert (finding.level, finding.found) == ("fail", f"127.0.0.1:{port} is in use by another program")
+    assert f"{V}METRICS_PORT" in finding.advice
+    assert "Compose" not in finding.advice
+
+
 def test_an_address_of_another_machine(tmp_path: Path, cli: Path):
     finding = found(sound(tmp_path, cli) | {f"{V}API_HOST": "192.0.2.1"}, tmp_path)["port"]
     assert (finding.level, "no address of this machine" in finding.found) == ("fail", True)
@@ -189,6 +204,25 @@ async def test_a_postgres_before_and_after_its_migration(tmp_path: Path, cli: Pa
     assert "postgresql answers; its schema is " in after["database"].found
 
 
+async def test_a_pooler_must_be_named_as_such(
+    tmp_path: Path, cli: Path, pgbouncer: PgBouncer, postgres_server: PostgresServer
+):
+    env = sound(tmp_path, cli) | {
+        f"{V}SESSION_STORAGE": "postgresql",
+        f"{V}SESSION_PG_HOST": str(pgbouncer.socket_folder),
+        f"{V}SESSION_PG_PORT": str(pgbouncer.port),
+        f"{V}SESSION_PG_DATABASE": "postgres",
+    }
+    direct = {
+        f"{V}SESSION_PG_DIRECT_HOST": str(postgres_server.socket_folder),
+        f"{V}SESSION_PG_DIRECT_PORT": "5432",
+    }
+    refused = (await asyncio.to_thread(found, env, tmp_path))["database"]
+    assert (refused.level, "session.pg_direct_host" in refused.found) == ("fail", True)
+    named = (await asyncio.to_thread(found, env | direct, tmp_path))["database"]
+    assert (named.level, "postgresql answers" in named.found) == ("ok", True)
+
+
 @asynccontextmanager
 async def by_tcp(socket_file: Path) -> AsyncIterator[int]:
     """A port that leads to a UNIX socket: the settings name a host and a port."""
@@ -217,6 +251,20 @@ def test_a_file_that_is_no_database(tmp_path: Path, cli: Path):
 def test_a_database_with_its_schema(tmp_path: Path, cli: Path):
     assert run("migrate", cwd=tmp_path).returncode == 0
     assert "sqlite answers; its schema is " in found(sound(tmp_path, cli), tmp_path)["database"].found
+
+
+@pytest.mark.parametrize(
+    ("oldest", "level", "wanted"),
+    [("0002", "ok", "its schema is 9999"), ("9999", "fail", "run the newer version")],
+)
+def test_a_database_of_a_newer_version(oldest: str, level: str, wanted: str, tmp_path: Path, cli: Path):
+    env = sound(tmp_path, cli) | {f"{V}SESSION_SQLITE_PATH": "x.db"}
+    assert run("migrate", cwd=tmp_path, env=env).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE schema_compatibility SET oldest_revision = ?", [oldest])
+    finding = found(env, tmp_path)["database"]
+    assert (finding.level, wanted in finding.found) == (level, True)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +355,7 @@ def sound(home: Path, cli: Path) -> dict[str, str]:
         "HOME": str(home),
         "PATH": os.environ["PATH"],
         f"{V}API_PORT": str(port),
+        f"{V}METRICS_PORT": "0",
         f"{V}CLI_PATH": str(cli),
         f"{V}MAX_SESSIONS": "1",
         f"{V}MEMORY_LIMIT_MB": "400",

@@ -81,6 +81,13 @@ class Client:
             page = answer.json()["next_page"]
         return found
 
+    async def events_when_idle(self, session: str, seconds: float = 30) -> list[Event]:
+        """The whole log, once the turn that it ends in has ended. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while (log := await self.events(session)) and log[-1]["type"] != "session.status_idle":  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        return log
+
     async def last_turn(self, session: str) -> list[Event]:
         log = await self.events(session)
         return [event for event in log if event["turn_id"] == log[-1]["turn_id"]]

@@ -53,6 +53,7 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
             "CLAUDE_AGENT_SESSION_STORAGE": "postgresql",
             "CLAUDE_AGENT_SESSION_PG_HOST": str(server.socket_folder),
             "CLAUDE_AGENT_SESSION_PG_DATABASE": name,
+            "CLAUDE_AGENT_SESSION_LEASE_SECONDS": "1",  # a killed service keeps its sessions so long
         }
     )
     asyncio.run(_administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))

@@ -33,17 +33,17 @@ class ServiceProcess:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "ServiceProcess":
+    def start(self, *, same_port: bool = False) -> "ServiceProcess":
         """Return when it is ready. Raises AssertionError with its log when it ends instead."""
-        self.launch()
+        self.launch(same_port=same_port)
         wait_until(self._is_ready_or_ended, START_SECONDS, lambda: f"the service is not ready: {self.log}")
         assert self.exit_code is None, f"the service ended with {self.exit_code}: {self.log}"
         assert "has no effect" not in self.log, "a test sets a variable that does not exist"
         return self
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self, *, same_port: bool = False) -> subprocess.Popen[bytes]:
         """Start it without waiting."""
-        port = free_port()
+        port = int(self.url.rpartition(":")[2]) if same_port else free_port()
         self.url = f"http://127.0.0.1:{port}"
         with (self.folder / "out.log").open("ab") as out, (self.folder / "err.log").open("ab") as err:
             self._process = subprocess.Popen(

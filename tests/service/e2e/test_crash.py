@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from tests.proof import amount
-from tests.service.e2e.client import Client, Event, Follower, assert_dense, bash, script, tokens
+from tests.service.e2e.client import Client, Event, Follower, assert_dense, bash, said, script, tokens
 from tests.service.e2e.conftest import Storage
 from tests.service.e2e.service_process import ServiceProcess, Services
 from tests.waiting import until
@@ -25,9 +25,9 @@ def service(services: Services, storage: Storage) -> ServiceProcess:
 
 
 async def check_after_restart(service: ServiceProcess, session: str, reader: Follower) -> list[Event]:
-    """The log holds what the reader saw, the turn is closed, a reconnected reader gets the rest."""
+    """The log holds what the reader saw, the turn comes to its end, a reconnected reader gets the rest."""
     async with Client(service.url) as client:
-        log = await client.events(session)
+        log = await client.events_when_idle(session)
         assert_dense(log)
         assert log[: len(reader.events)] == reader.events
         assert reader.ids == [event["seq"] for event in reader.events]
@@ -39,6 +39,21 @@ async def check_after_restart(service: ServiceProcess, session: str, reader: Fol
 
 
 SPAN = ("span.model_request_start", "span.model_request_end")
+
+
+def assert_run_again(log: list[Event]) -> None:
+    """From its message, as if nothing had happened but for what the log tells."""
+    last = [event for event in log if event["turn_id"] == log[-1]["turn_id"]]
+    types = [event["type"] for event in last]
+    again = types.index("session.status_rescheduled")
+    assert types[again - 2 : again + 2] == [
+        "span.model_request_end",
+        "session.error",
+        "session.status_rescheduled",
+        "session.status_running",
+    ]
+    assert last[again - 1]["error"]["retry_status"]["type"] == "retrying"
+    assert last[-1]["stop_reason"] == {"type": "end_turn"}
 
 
 def assert_cut(log: list[Event]) -> None:
@@ -57,16 +72,21 @@ async def test_a_turn_cut_while_its_tokens_flow(service: ServiceProcess) -> None
         session = await client.create()
         await client.say(session, "my name is Robin")
         async with client.follow(session, deltas=True) as reader:
-            answer = asyncio.create_task(client.chat(session, script(tokens(3000, 5))))
+            answer = asyncio.create_task(client.chat(session, script(tokens(400, 5))))
             await reader.until(lambda me: len(me.deltas) > 30)
             service.crash()
             assert await reader.until_ended() == "cut"
         await asyncio.gather(answer, return_exceptions=True)
     assert reader.events[-1]["type"] == "span.model_request_start"
     service.start()
-    assert_cut(await check_after_restart(service, session, reader))
+    log = await check_after_restart(service, session, reader)
+    assert_run_again(log)
+    [answered] = [event for event in log if event["type"] == "agent.message"][-1:]
+    assert answered["content"][0]["text"] == said(400)
     async with Client(service.url) as client:
-        assert "my name is Robin" in await client.recall(session)
+        recalled = await client.recall(session)
+        assert "my name is Robin" in recalled
+        assert recalled.count("(script)") == 1, "the conversation holds the message twice"
         assert_dense(await client.events(session))
 
 

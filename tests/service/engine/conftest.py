@@ -8,6 +8,7 @@ import pytest
 from tests.service.engine.harness import Harness
 
 from claude_agent_http.engine import Engine, Limits
+from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.ports import Store
 from claude_agent_http.runtime.fake import FakeRuntimeFactory
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
@@ -25,14 +26,13 @@ def make_harness(tmp_path: Path):
         clock, ids = SystemClock(), CountedIds()
         store = store or memory_store(clock)
         runtimes = FakeRuntimeFactory(ids)
-        memory = [100]
+        memory, telemetry = [100], RecordedTelemetry()
         limits = limits or Limits(prestart=False, interrupt_grace_seconds=0.3)
-        engine = Engine(
-            store, runtimes, FolderWorkspaces(tmp_path / "users"), clock, ids, limits, lambda: memory[0]
-        )
+        workspaces = FolderWorkspaces(tmp_path / "users")
+        engine = Engine(store, runtimes, workspaces, clock, ids, limits, lambda: memory[0], telemetry)
         await engine.start()
         try:
-            yield Harness(engine, store, runtimes, memory)
+            yield Harness(engine, store, runtimes, memory, telemetry)
         finally:
             await engine.stop(0)
 

@@ -8,9 +8,11 @@ from tests.waiting import until
 
 from claude_agent_http.domain.errors import StorageFullError
 from claude_agent_http.domain.event import Event, EventType, NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.engine import Engine, NewSession, Turn
+from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.ports import EventLog, SessionStore, Store
 from claude_agent_http.runtime.fake import FakeRuntimeFactory
 
@@ -35,11 +37,18 @@ class FullDisk:
         self.answers = asyncio.Event()
         self.answers.set()
 
-    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        lease: Lease | None = None,
+        opens_turn: bool = False,
+    ) -> list[Event]:
         await self.answers.wait()
         if self.full:
             raise StorageFullError("no space left for the database")
-        return await self._log.append(session_id, events)
+        return await self._log.append(session_id, events, lease=lease, opens_turn=opens_turn)
 
     async def read(
         self, session_id: str, *, after: int = 0, limit: int = 100, types: frozenset[EventType] | None = None
@@ -54,6 +63,7 @@ class OtherLog:
         self.events = log
         self.sessions = store.sessions
         self.transcripts = store.transcripts
+        self.leases, self.wakeups, self.is_shared = store.leases, store.wakeups, store.is_shared
         self.open, self.ping, self.close = store.open, store.ping, store.close
 
 
@@ -64,6 +74,7 @@ class OtherSessions:
         self.events = store.events
         self.sessions = sessions
         self.transcripts = store.transcripts
+        self.leases, self.wakeups, self.is_shared = store.leases, store.wakeups, store.is_shared
         self.open, self.ping, self.close = store.open, store.ping, store.close
 
 
@@ -75,6 +86,7 @@ class Harness:
     store: Store
     runtimes: FakeRuntimeFactory
     memory_mb: list[int] = field(default_factory=lambda: [100])
+    telemetry: RecordedTelemetry = field(default_factory=RecordedTelemetry)
 
     async def session(self, user: str = "alice") -> Session:
         return await self.engine.create(NewSession(user))

@@ -25,7 +25,9 @@ def check_end(log: Sequence[Event], turn_id: str, end: TurnEnd) -> None:
     errors = [
         event.data["error"]["type"]
         for event in log
-        if event.turn_id == turn_id and event.type is EventType.SESSION_ERROR
+        if event.turn_id == turn_id
+        and event.type is EventType.SESSION_ERROR
+        and event.data["error"]["retry_status"]["type"] == "exhausted"
     ]
     told = {"type": end.stop_reason.value} | ({"interrupted": end.interrupted} if end.interrupted else {})
     if end.error is None:
@@ -36,6 +38,7 @@ def check_end(log: Sequence[Event], turn_id: str, end: TurnEnd) -> None:
 
 def _check_marks(log: Sequence[Event]) -> None:
     """Turns do not overlap; each begins once with its message, and ends at most once."""
+    log = _without_reruns(log)
     marks = [event for event in log if event.type in _MARKS]
     assert [mark.type for mark in marks] == [_MARKS[number % 2] for number in range(len(marks))]
     for running, idle in zip(marks[::2], marks[1::2], strict=False):
@@ -46,6 +49,21 @@ def _check_marks(log: Sequence[Event]) -> None:
     assert messages == list(runs)
     for message, running in pairwise(log):
         assert message.type is not EventType.USER_MESSAGE or running.type is EventType.STATUS_RUNNING
+
+
+def _without_reruns(log: Sequence[Event]) -> list[Event]:
+    """Only a turn in which no tool has started is run again, and it says so first."""
+    kept, started = list[Event](), False
+    for before, event in zip([None, *log], log, strict=False):
+        if event.type is EventType.USER_MESSAGE:
+            started = False
+        started |= event.type is EventType.AGENT_TOOL_STARTED
+        assert event.type is not EventType.STATUS_RESCHEDULED or not started
+        if before is not None and before.type is EventType.STATUS_RESCHEDULED:
+            assert (event.type, event.turn_id) == (EventType.STATUS_RUNNING, before.turn_id)
+        else:
+            kept.append(event)
+    return kept
 
 
 def _check_places(log: Sequence[Event]) -> None:

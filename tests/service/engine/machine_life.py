@@ -25,6 +25,12 @@ from claude_agent_http.system.ids import CountedIds
 T = TypeVar("T")
 EVERY_TIMER = 20.0
 """Seconds: longer than any interrupt, stop, or retry of a debt takes."""
+TAKEOVER = 31.0
+"""Seconds: longer than a turn waits to be taken over when there is a place for it."""
+_MARKS = (
+    *(EventType.USER_MESSAGE, EventType.STATUS_RUNNING),
+    *(EventType.STATUS_RESCHEDULED, EventType.STATUS_IDLE),
+)
 PLAYS = ("say", "say", "slow", "tool", "cut", "die", "hang", "deaf", "fail", "broken", "fill")
 FAULTS = ("disk full", "no start", "dead", "append", *CALLS)
 """The last are calls of the store: each fails once."""
@@ -169,11 +175,37 @@ class Life:
 
     @property
     def turns(self) -> int:
-        return sum(sending.runs for sending in self.sendings)
+        return sum(sending.runs for sending in self.sendings) + len(self.run_again)
+
+    @property
+    def run_again(self) -> set[str]:
+        """The sessions whose turn an earlier process began and this one runs."""
+        return {
+            session_id
+            for session_id in self.created
+            if self.left_behind(session_id) is EventType.STATUS_RUNNING
+        }
+
+    def left_behind(self, session_id: str) -> EventType | None:
+        """Of a turn that was cut by the end of its process and has not ended: how far its takeover is, which
+        says so in the log; None when there is no such turn."""
+        marks = [event for event in self.log(session_id) if event.type in _MARKS]
+        if not marks or marks[-1].type is EventType.STATUS_IDLE:
+            return None
+        turn = marks[-1].turn_id
+        cut = {sending.text for sending in self.sendings if sending.cut}
+        message = next(event for event in marks if event.id == turn)
+        if text_of(message.data) not in cut:
+            return None
+        rescheduled = any(
+            event.type is EventType.STATUS_RESCHEDULED for event in marks if event.turn_id == turn
+        )
+        return EventType.STATUS_RUNNING if rescheduled else EventType.USER_MESSAGE
 
     def must_refuse(self, session: Session) -> bool:
         """What the limits say of one more message while everything is calm."""
         limits, busy = self.limits, {sending.session for sending in self.sendings if sending.runs}
+        busy |= self.run_again
         if session.id in busy or len(busy) >= limits.max_turns_at_once:
             return True
         if session.id in self.runtimes.fake.alive:
@@ -213,7 +245,11 @@ class Life:
         may_owe = self.process.stopping is not None  # what the disk did not take in time, the next start ends
         if any(sending.runs for sending in mine):
             assert (session.phase, session.status) == (SessionPhase.RUNNING, SessionStatus.ACTIVE)
-        elif not may_owe and not any(sending.is_unknown for sending in mine):
+        elif (
+            not may_owe
+            and not any(sending.is_unknown for sending in mine)
+            and not self.left_behind(session.id)
+        ):
             assert session.phase is SessionPhase.IDLE
         for sending in mine:
             if sending.end is not None and not sending.cut and not may_owe:

@@ -10,6 +10,7 @@ from tests.service.engine.machine_world import AnyWorkspace, Disk, Gates, Runtim
 
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.engine import Engine, Limits
+from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.ports import Ids, Store
 
 _LONGEST_END = 60.0
@@ -34,6 +35,7 @@ class Process:
         self.memory_mb = 0
         self.stopping: Operation | None = None
         self._operations: list[Operation] = []
+        self.telemetry = RecordedTelemetry()
         self.store = UnsureStore(store, gates, self.disk)
         self.engine = Engine(
             self.store,
@@ -43,6 +45,7 @@ class Process:
             ids,
             limits,
             lambda: self.memory_mb,
+            self.telemetry,
         )
         started = loop.create_task(self.engine.start())
         loop.until_idle()
@@ -95,3 +98,4 @@ class Process:
             self.stop(0)
         self.loop.glide(_LONGEST_END)
         assert not asyncio.all_tasks(self.loop), self.tasks("")
+        assert len(self.telemetry.turns) == self.telemetry.turns_begun

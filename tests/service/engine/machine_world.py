@@ -2,20 +2,22 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Literal, TypeVar
 
 from claude_agent_http.domain.errors import StorageError, StorageFullError
 from claude_agent_http.domain.event import Event, EventType, NewEvent
-from claude_agent_http.domain.session import Session, SessionStatus
+from claude_agent_http.domain.lease import Lease
+from claude_agent_http.domain.session import Session, SessionHead, SessionStatus
 from claude_agent_http.engine import Limits
 from claude_agent_http.ports import (
     AgentRuntime,
     Clock,
     EventLog,
     Ids,
+    Leases,
     RuntimeItem,
     SessionStore,
     Store,
@@ -24,7 +26,10 @@ from claude_agent_http.ports import (
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
 
 T = TypeVar("T")
-CALLS = ("append", "read", "get", "set_status", "close_unused", "delete", "create", "running")
+CALLS = (
+    *("append", "read", "get", "set_status", "close_unused", "delete", "create"),
+    *("claim", "release", "orphans"),
+)
 GATES = (
     *(f"before {call}" for call in CALLS),
     *(f"after {call}" for call in CALLS if call != "create"),  # only then its id is known
@@ -129,8 +134,17 @@ class UnsureLog(_Calls):
         super().__init__(gates, disk)
         self._log = log
 
-    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
-        return await self._call("append", lambda: self._log.append(session_id, events))
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        lease: Lease | None = None,
+        opens_turn: bool = False,
+    ) -> list[Event]:
+        return await self._call(
+            "append", lambda: self._log.append(session_id, events, lease=lease, opens_turn=opens_turn)
+        )
 
     async def read(
         self, session_id: str, *, after: int = 0, limit: int = 100, types: frozenset[EventType] | None = None
@@ -156,8 +170,8 @@ class UnsureSessions(_Calls):
     async def get(self, session_id: str) -> Session:
         return await self._call("get", lambda: self._sessions.get(session_id))
 
-    async def running(self) -> list[Session]:
-        return await self._call("running", self._sessions.running)
+    async def heads(self, session_ids: Collection[str]) -> dict[str, SessionHead]:
+        return await self._call("heads", lambda: self._sessions.heads(session_ids))
 
     async def set_status(self, session_id: str, status: SessionStatus, at: datetime) -> Session:
         return await self._call("set_status", lambda: self._sessions.set_status(session_id, status, at))
@@ -170,6 +184,23 @@ class UnsureSessions(_Calls):
         await self._call("delete", lambda: self._sessions.delete(session_id))
 
 
+class UnsureLeases(_Calls):
+    def __init__(self, leases: Leases, gates: Gates, disk: Disk) -> None:
+        super().__init__(gates, disk)
+        self._leases = leases
+        self.join, self.renew, self.leave = leases.join, leases.renew, leases.leave
+        self.seize, self.has_stopped = leases.seize, leases.has_stopped
+
+    async def claim(self, session_id: str, replica_id: str) -> Lease | None:
+        return await self._call("claim", lambda: self._leases.claim(session_id, replica_id))
+
+    async def release(self, lease: Lease) -> None:
+        await self._call("release", lambda: self._leases.release(lease))
+
+    async def orphans(self, replica_id: str, limit: int) -> list[Session]:
+        return await self._call("orphans", lambda: self._leases.orphans(replica_id, limit))
+
+
 class UnsureStore:
     """A store behind gates, whose disk can fail."""
 
@@ -177,6 +208,8 @@ class UnsureStore:
         self.events: EventLog = UnsureLog(store.events, gates, disk)
         self.sessions = UnsureSessions(store.sessions, gates, disk)
         self.transcripts = store.transcripts
+        self.leases = UnsureLeases(store.leases, gates, disk)
+        self.wakeups, self.is_shared = store.wakeups, store.is_shared
         self.open, self.ping, self.close = store.open, store.ping, store.close
 
 
@@ -202,15 +235,20 @@ class Runtimes:
         self._gates = gates
         self._limits = limits
 
+    def hold(self, until: float | None) -> None:
+        self.fake.hold(until)
+
     @asynccontextmanager
-    async def open(self, session: Session, gate: ToolGate) -> AsyncIterator[AgentRuntime]:
+    async def open(
+        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+    ) -> AsyncIterator[AgentRuntime]:
         self._enter(session.id)
         try:
             try:
                 await self._gates.pass_through("start")
             finally:
                 self._starting -= 1
-            async with self.fake.open(session, gate) as runtime:
+            async with self.fake.open(session, gate, lease, undo=undo) as runtime:
                 self._since[session.id] = self._clock.monotonic()
                 yield _SlowToHear(runtime, self._gates)
         finally:
@@ -248,6 +286,7 @@ class _SlowToHear:
         self._runtime = runtime
         self._gates = gates
         self.pid = runtime.pid
+        self.kill = runtime.kill
 
     def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         return self._runtime.turn(prompt, turn_id)
@@ -259,6 +298,9 @@ class _SlowToHear:
 
 class AnyWorkspace:
     """Needs no disk, and so no thread."""
+
+    async def is_visible(self, session: Session) -> bool:
+        return True
 
     async def resolve(self, user_id: str, subdir: str | None) -> str:
         return f"/workspaces/{user_id}/{subdir or ''}"

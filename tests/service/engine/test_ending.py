@@ -31,7 +31,7 @@ class HeldSessions:
         self.gate = asyncio.Event()
         self.reached = asyncio.Event()
         self.failure: Exception | None = None
-        for name in ("create", "find_repeat", "get", "list_ids", "running", "count", "set_status"):
+        for name in ("create", "find_repeat", "get", "list_ids", "heads", "count", "set_status"):
             setattr(self, name, getattr(sessions, name))
 
     async def delete(self, session_id: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from structlog.testing import capture_logs
 from tests.proof import amount
 from tests.service.engine.machine_checks import check_log
-from tests.service.engine.machine_life import EVERY_TIMER, FAULTS, PLAYS, Life
+from tests.service.engine.machine_life import EVERY_TIMER, FAULTS, PLAYS, TAKEOVER, Life
 from tests.service.engine.machine_requests import REQUESTS, Request
 from tests.service.engine.machine_world import GATES
 
@@ -185,6 +185,7 @@ class EngineMachine(RuleBasedStateMachine):
     def runtimes_and_turns_are_bounded(self) -> None:
         assert self.life.runtimes.broken == []
         limits, running = self.life.limits, [one.session for one in self.life.sendings if one.runs]
+        running += self.life.run_again
         assert len(running) <= min(limits.max_turns_at_once, limits.max_live)
         assert len(set(running)) == len(running), "one session has two turns"
         users = Counter(one.user_id for one in map(self.life.stored, running) if one is not None)
@@ -210,6 +211,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.life.calm_down()
         self.life.stop()
         self.life.kill_and_start_again()
+        self._end_turns_that_are_run_again()
         for session in filter(None, map(self.life.stored, self.life.created)):
             assert session.phase is SessionPhase.IDLE
             self.life.open_again(session.id)
@@ -219,9 +221,17 @@ class EngineMachine(RuleBasedStateMachine):
             assert last.end.error is None
         self.logs_keep_their_promises()
 
+    def _end_turns_that_are_run_again(self) -> None:
+        """Some of them hang, and those that found no place wait for them."""
+        for _ in self.life.created:
+            self.life.glide(TAKEOVER)
+            for session_id in self.life.run_again:
+                self.life.begin("interrupt", self.life.interrupt(session_id))
+            self.life.glide(EVERY_TIMER)
+
 
 EngineMachine.TestCase.settings = settings(
-    max_examples=amount(500, 3_000),
+    max_examples=amount(int(__import__("os").environ.get("N", "500")), 3_000),
     stateful_step_count=amount(40, 80),
     deadline=None,
     suppress_health_check=list(HealthCheck),

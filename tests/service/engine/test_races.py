@@ -77,6 +77,9 @@ def test_a_turn_ends_once_though_its_end_was_cut_off_while_it_was_stored(life: L
     life.glide(17)
     life.gates.open_all()
     life.glide(1)
+    assert life.log(life.session(0))[-1].type is not EventType.STATUS_IDLE  # its lease was given up before
+    life.kill_and_start_again()
+    life.glide(1)
     log = life.log(life.session(0))
     check_log(log)
     assert log[-1].type is EventType.STATUS_IDLE

@@ -9,20 +9,21 @@ from tests.waiting import until
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
 from claude_agent_http.domain.event import Event, NewEvent
-from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.journal import SessionJournal
 from claude_agent_http.engine.turn_writer import TurnWriter
 
 
-class Appends(Journal):
+class Appends(SessionJournal):
     """Notes the ids of each append, which lasts while `gate` is clear and fails while `error` is set."""
 
     def __init__(self) -> None:
+        self.session_id = "s"
         self.ids: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
 
-    async def append(self, session_id: str, events: Sequence[NewEvent]) -> list[Event]:
+    async def append(self, events: Sequence[NewEvent], *, opens_turn: bool = False) -> list[Event]:
         self.ids.append([event.id for event in events])
         await self.gate.wait()
         if self.error is not None:
@@ -40,7 +41,7 @@ def event(number: int) -> NewEvent:
 
 
 async def test_what_comes_together_is_stored_together(appends: Appends) -> None:
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         for number in range(3):
             await writer.put(event(number))
         assert appends.ids == []
@@ -50,7 +51,7 @@ async def test_what_comes_together_is_stored_together(appends: Appends) -> None:
 
 async def test_what_comes_during_an_append_is_stored_behind_it(appends: Appends) -> None:
     appends.gate.clear()
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         first = asyncio.create_task(writer.commit(event(0)))
         await until(lambda: bool(appends.ids))
         await writer.put(event(1))
@@ -65,7 +66,7 @@ async def test_a_commit_takes_along_what_was_put_before_it_and_returns_when_all_
     appends: Appends,
 ) -> None:
     appends.gate.clear()
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         await writer.put(event(0))
         commit = asyncio.create_task(writer.commit(event(1)))
         await until(lambda: bool(appends.ids))
@@ -75,7 +76,7 @@ async def test_a_commit_takes_along_what_was_put_before_it_and_returns_when_all_
 
 
 async def test_what_still_waits_at_the_exit_is_the_callers_to_store(appends: Appends) -> None:
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         await writer.commit(event(0))
         await writer.put(event(1))
     assert appends.ids == [["0"]]
@@ -86,7 +87,7 @@ async def test_a_failed_append_is_told_once_more_is_put_and_loses_nothing(
     appends: Appends,
 ) -> None:
     appends.error = StorageError("away")
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         await writer.put(event(0))
         await writer.put(event(1))
         await until(lambda: bool(writer.unstored))
@@ -98,7 +99,7 @@ async def test_a_failed_append_is_told_once_more_is_put_and_loses_nothing(
 async def test_an_append_that_fails_during_the_exit_comes_before_what_waited(appends: Appends) -> None:
     appends.gate.clear()
     appends.error = StorageError("away")
-    writer = TurnWriter(appends, "s")
+    writer = TurnWriter(appends)
     async with writer:
         commit = asyncio.create_task(writer.commit(event(0)))
         await until(lambda: bool(appends.ids))
@@ -111,7 +112,7 @@ async def test_an_append_that_fails_during_the_exit_comes_before_what_waited(app
 
 async def test_an_unforeseen_failure_loses_no_event_either(appends: Appends) -> None:
     appends.error = ZeroDivisionError()
-    writer = TurnWriter(appends, "s")
+    writer = TurnWriter(appends)
 
     async def write() -> None:
         async with writer:
@@ -125,7 +126,7 @@ async def test_an_unforeseen_failure_loses_no_event_either(appends: Appends) -> 
 
 
 async def test_after_the_turn_nothing_is_taken(appends: Appends) -> None:
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         pass
     with pytest.raises(ClaudeAgentError, match="the turn is over"):
         await writer.commit(event(0))
@@ -134,7 +135,7 @@ async def test_after_the_turn_nothing_is_taken(appends: Appends) -> None:
 
 async def test_the_queue_is_bounded(appends: Appends) -> None:
     appends.gate.clear()
-    async with TurnWriter(appends, "s") as writer:
+    async with TurnWriter(appends) as writer:
         many = asyncio.create_task(_put_all(writer, range(1000)))
         await until(lambda: bool(appends.ids))
         await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,12 @@ import pytest
 
 from claude_agent_http.demo.app import create_demo_model
 from claude_agent_http.domain.event import Delta, NewEvent
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
-from claude_agent_http.ports import AgentRuntime, RuntimeItem, TranscriptStore
+from claude_agent_http.ports import AgentRuntime, RuntimeItem, Store, ToolGate
 from claude_agent_http.runtime import CliRuntimeFactory, RuntimeConfig
+from claude_agent_http.runtime.cli import CliRuntime
 from claude_agent_http.store import memory_store
 from claude_agent_http.system import SystemClock
 from claude_agent_http.system.ids import CountedIds
@@ -43,8 +45,14 @@ REPORT = {"text": "{{tool_result}}"}
 
 
 def make_session(cwd: Path, session_id: str | None = None) -> Session:
+    """One that `lease_of` is the lease of."""
     now = datetime.now(UTC)
-    return Session(session_id or str(uuid4()), "alice", None, str(cwd), now, now, "digest")
+    made = Session(session_id or str(uuid4()), "alice", None, str(cwd), now, now, "digest")
+    return replace(made, lease_holder="replica", lease_epoch=1)
+
+
+def lease_of(session: Session) -> Lease:
+    return Lease(session.id, session.lease_holder or "", session.lease_epoch)
 
 
 @dataclass
@@ -97,8 +105,9 @@ class Turn:
 
 
 async def run_turn(
-    runtime: AgentRuntime, prompt: str, turn_id: str = "sevt_turn", *, log: Any = None
+    runtime: AgentRuntime, prompt: str, turn_id: str | None = None, *, log: Any = None
 ) -> Turn:
+    turn_id = turn_id or f"sevt_{uuid4().hex}"
     items: list[RuntimeItem] = []
     async with asyncio.timeout(60):
         async for item in runtime.turn(prompt, turn_id):
@@ -152,7 +161,7 @@ def demo() -> Iterator[DemoModel]:
 class Runtimes:
     """Starts runtimes of one test; a later one resumes what an earlier one stored."""
 
-    def __init__(self, demo: DemoModel, folder: Path, transcripts: TranscriptStore) -> None:
+    def __init__(self, demo: DemoModel, folder: Path, store: Store) -> None:
         env = {"ANTHROPIC_BASE_URL": demo.url, "ANTHROPIC_API_KEY": SECRET}
         self.config = RuntimeConfig(
             state_dir=folder / "state",
@@ -165,16 +174,27 @@ class Runtimes:
         self.workspace.mkdir()
         self.session = make_session(self.workspace)
         self.gate = Gate()
-        self.transcripts = transcripts
+        self.store = store
+        self.transcripts = store.transcripts
         self.ids = CountedIds()
 
     def factory(self, **changes: Any) -> CliRuntimeFactory:
         return CliRuntimeFactory(replace(self.config, **changes), self.transcripts, self.ids)
 
-    def open(
-        self, session: Session | None = None, **changes: Any
-    ) -> AbstractAsyncContextManager[AgentRuntime]:
-        return self.factory(**changes).open(session or self.session, self.gate)
+    @asynccontextmanager
+    async def open(
+        self,
+        session: Session | None = None,
+        *,
+        gate: ToolGate | None = None,
+        undo: str | None = None,
+        **changes: Any,
+    ) -> AsyncIterator[CliRuntime]:
+        session = session or self.session
+        await self.store.sessions.create(session)
+        opening = self.factory(**changes).open(session, gate or self.gate, lease_of(session), undo=undo)
+        async with opening as runtime:
+            yield runtime
 
     @asynccontextmanager
     async def turn(self, prompt: str, **changes: Any) -> AsyncIterator[Turn]:
@@ -192,4 +212,4 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def runtimes(demo: DemoModel, folder: Path) -> Runtimes:
-    return Runtimes(demo, folder, memory_store(SystemClock()).transcripts)
+    return Runtimes(demo, folder, memory_store(SystemClock()))

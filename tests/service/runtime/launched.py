@@ -40,11 +40,19 @@ class Launched:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(
-        self, script: str, *arguments: str, env: dict[str, str] | None = None, **changes: object
+        self,
+        script: str,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        lease: float | None = None,
+        **changes: object,
     ) -> None:
+        parameters = self.parameters(script, env, **changes)
+        if lease is not None:
+            self.tell(lease)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-S", launcher.__file__, *arguments],
-            env=os.environ | {"CLAUDE_AGENT_LAUNCH": str(self.parameters(script, env, **changes))},
+            env=os.environ | {"CLAUDE_AGENT_LAUNCH": str(parameters)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -67,6 +75,10 @@ class Launched:
         pairs = [f"{name}={value}" for name, value in {"PATH": os.environ["PATH"], **(env or {})}.items()]
         path.write_text("".join(f"{text}\0" for text in [*(given | changes).values(), *pairs]))
         return path
+
+    def tell(self, *moments: float) -> None:
+        """Until when the lease holds, in monotonic seconds."""
+        os.write(self.heartbeat, b"".join(b"%.3f\n" % moment for moment in moments))
 
     def end(self) -> tuple[int, str, str]:
         """Exit code, output and errors; everything must be over within 10 s."""

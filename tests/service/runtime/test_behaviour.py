@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.service.runtime.conftest import DemoModel, Gate, Runtimes, bash, make_session, run_turn, script
+from tests.service.runtime.conftest import (
+    DemoModel,
+    Gate,
+    Runtimes,
+    bash,
+    lease_of,
+    make_session,
+    run_turn,
+    script,
+)
 
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
 from claude_agent_http.domain.event import Delta, Withdrawn
@@ -46,7 +55,7 @@ def subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
 
 def _cli_subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
     demo: DemoModel = request.getfixturevalue("demo")
-    runtimes = Runtimes(demo, folder, memory_store(SystemClock()).transcripts)
+    runtimes = Runtimes(demo, folder, memory_store(SystemClock()))
     ran = folder / "work" / "ran"
     return Subject(
         open=runtimes.open,
@@ -87,19 +96,20 @@ def _fake_subject(_request: pytest.FixtureRequest, folder: Path) -> Subject:
     factory = fake.FakeRuntimeFactory(CountedIds(), plays.__getitem__)
     gate, session = Gate(), make_session(folder)
 
+    def open_(undo: str | None = None) -> AbstractAsyncContextManager[AgentRuntime]:
+        return factory.open(session, gate, lease_of(session), undo=undo)
+
     def open_broken() -> AbstractAsyncContextManager[AgentRuntime]:
         factory.start_failures.append("no CLI")
-        return factory.open(session, gate)
+        return open_()
 
     prompts = {name: name for name in plays}
-    return Subject(
-        open=lambda: factory.open(session, gate), open_broken=open_broken, gate=gate, ran=ran, **prompts
-    )
+    return Subject(open=open_, open_broken=open_broken, gate=gate, ran=ran, **prompts)
 
 
 async def test_a_turn_streams_each_message_and_then_gives_it_whole(subject: Subject) -> None:
     async with subject.open() as runtime:
-        turn = await run_turn(runtime, subject.think_and_say)
+        turn = await run_turn(runtime, subject.think_and_say, "sevt_first")
     thinking = turn.of("agent.thinking")[0]["thinking"]
     assert (thinking, turn.text) == ("let me see", "one two  three")
     for event in turn.events:
@@ -113,7 +123,7 @@ async def test_a_turn_streams_each_message_and_then_gives_it_whole(subject: Subj
         ]
         assert {delta.event_type for delta in deltas} == {event.type}
         assert turn.items.index(deltas[-1]) < turn.items.index(event)
-    assert all(event.turn_id == "sevt_turn" for event in turn.events)
+    assert all(event.turn_id == "sevt_first" for event in turn.events)
     assert len({event.id for event in turn.events}) == len(turn.events)
 
 
@@ -260,6 +270,44 @@ async def test_a_start_that_fails_is_told(subject: Subject) -> None:
     with pytest.raises(RuntimeStartError):
         async with subject.open_broken():
             pass
+
+
+async def kill_in_turn(runtime: AgentRuntime, subject: Subject, turn_id: str) -> None:
+    items = runtime.turn(subject.hang, turn_id)
+    while not isinstance(await anext(items), Delta):
+        pass
+    runtime.kill()
+    with pytest.raises(RuntimeDiedError):
+        [item async for item in items]
+
+
+async def test_a_killed_runtime_ends_its_turn_at_once(subject: Subject) -> None:
+    async with subject.open() as runtime, asyncio.timeout(5):
+        await kill_in_turn(runtime, subject, "sevt_1")
+
+
+async def test_a_turn_that_is_undone_is_no_part_of_the_conversation_and_can_be_run_again(
+    subject: Subject,
+) -> None:
+    async with subject.open() as runtime:
+        await run_turn(runtime, subject.think_and_say, "sevt_1")
+        await kill_in_turn(runtime, subject, "sevt_2")
+    async with subject.open(undo="sevt_2") as runtime:
+        again = await run_turn(runtime, subject.think_and_say, "sevt_2")
+        recalled = await run_turn(runtime, subject.recall, "sevt_3")
+    assert again.text == "one two  three"
+    assert _count(recalled.text) == 2
+    async with subject.open(undo="sevt_unknown") as runtime:
+        recalled = await run_turn(runtime, subject.recall, "sevt_4")
+    assert _count(recalled.text) == 3
+
+
+async def test_the_first_turn_of_a_conversation_can_be_undone(subject: Subject) -> None:
+    async with subject.open() as runtime:
+        await kill_in_turn(runtime, subject, "sevt_1")
+    async with subject.open(undo="sevt_1") as runtime:
+        recalled = await run_turn(runtime, subject.recall, "sevt_1")
+    assert _count(recalled.text) == 0
 
 
 async def test_a_turn_that_is_given_up_does_not_spoil_the_next(subject: Subject) -> None:

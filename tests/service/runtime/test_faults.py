@@ -163,6 +163,7 @@ async def test_output_without_sense_or_end_is_a_death(stand_ins: StandIns, how: 
             await run_turn(runtime, "hi")
     assert "stand-in starts" in str(died.value)
     assert SECRET not in str(died.value)
+    assert "this is no JSON" not in str(died.value)
     assert stand_ins.left() == []
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.service.runtime.launched import Launched, alive, breeder, has_text
+from tests.service.runtime.launched import Launched, alive, breeder
 from tests.waiting import wait_until
 
 from claude_agent_http.runtime import launcher
@@ -67,15 +67,20 @@ def test_a_closed_heartbeat_ends_the_tree_at_once(launched: Launched) -> None:
     assert alive(tree) == set()
 
 
-def test_what_is_written_to_the_heartbeat_changes_nothing(launched: Launched) -> None:
-    launched.start("#!/bin/sh\nread line; exit 3\n")
-    os.write(launched.heartbeat, b"beat" * 100)
-    wait_until(lambda: has_text(launched.folder / "launcher.pid"))
-    assert launched.process is not None
-    assert launched.process.stdin is not None
-    launched.process.stdin.write(b"go\n")
-    launched.process.stdin.flush()
-    assert launched.end()[0] == 3
+def test_a_lease_that_is_renewed_lets_the_tree_live_and_one_that_is_not_ends_it(launched: Launched) -> None:
+    launched.start(breeder("trap '' TERM; while :; do sleep 0.01; done"), lease=time.monotonic() + 30)
+    tree = launched.tree()
+    began = time.monotonic()
+    launched.tell(began + 0.4)
+    launched.tell(began + 0.6, began + 1.0)
+    assert launched.end()[0] == 137
+    assert 0.99 <= time.monotonic() - began < 3.0
+    assert alive(tree) == set()
+
+
+def test_a_lease_that_is_over_already_ends_the_tree_at_once(launched: Launched) -> None:
+    launched.start("#!/bin/sh\nsleep 600\n", lease=time.monotonic() - 1)
+    assert launched.end()[0] == 137
 
 
 def test_a_service_that_is_killed_takes_the_tree_with_it(launched: Launched) -> None:

@@ -172,7 +172,7 @@ async def test_a_subagents_tools_pass_the_gate_too(runtimes: Runtimes) -> None:
         log.append(f"gate {use}")
         return name != "Bash"
 
-    async with runtimes.factory().open(runtimes.session, no_bash) as runtime:
+    async with runtimes.open(gate=no_bash) as runtime:
         turn = await run_turn(runtime, script({"tool": "Task", "input": task}, {"text": "ok"}), log=log)
     assert turn.text.endswith("ok")
     assert not (runtimes.workspace / "ran").exists()
@@ -206,7 +206,7 @@ async def test_no_secret_and_no_prompt_stands_on_a_command_line(
         lines.extend(running(""))
         return True
 
-    async with runtimes.factory(**secret).open(runtimes.session, look) as runtime:
+    async with runtimes.open(gate=look, undo=None, session=None, **secret) as runtime:
         turn = await run_turn(runtime, script({"text": "s3cr3t-prompt", **bash("env")}, REPORT))
         pid = runtime.pid
         assert pid is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.service.runtime import stand_in_cli
-from tests.service.runtime.conftest import Runtimes
+from tests.service.runtime.conftest import Runtimes, lease_of
 from tests.service.runtime.launched import Launched, alive, breeder, has_text
 from tests.waiting import until
 
@@ -127,9 +127,10 @@ async def test_a_runtime_that_closes_takes_along_what_its_launcher_could_not_end
     runtimes: Runtimes, parting_cli: Path
 ) -> None:
     config, file = replace(runtimes.config, cli_path=parting_cli), runtimes.workspace / "stray.pid"
+    await runtimes.store.sessions.create(runtimes.session)
     async with Strays(NEVER) as strays:
         factory = CliRuntimeFactory(config, runtimes.transcripts, runtimes.ids, strays=strays)
-        async with factory.open(runtimes.session, runtimes.gate) as runtime:
+        async with factory.open(runtimes.session, runtimes.gate, lease_of(runtimes.session)) as runtime:
             await until(lambda: has_text(file))
             stray = {"stray": int(file.read_text())}
             assert alive(stray) == {"stray"}

@@ -16,6 +16,7 @@ from claude_agent_sdk.testing import run_session_store_conformance
 from tests.service.runtime.conftest import REPORT, DemoModel, Runtimes, bash, run_turn, script
 
 from claude_agent_http.domain.errors import RuntimeDiedError, StorageError
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import Store, TranscriptEntry, TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import make_folders
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
@@ -57,8 +58,13 @@ class Apart:
         self._store = store
         self._prefix = f"{number}:"
 
-    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
-        await self._store.append(self._own(key), entries)
+    async def append(
+        self, key: TranscriptKey, entries: Sequence[TranscriptEntry], *, lease: Lease | None = None
+    ) -> None:
+        await self._store.append(self._own(key), entries, lease=lease)
+
+    async def rewind(self, key: TranscriptKey, uuid: str, *, lease: Lease) -> bool:
+        return await self._store.rewind(self._own(key), uuid, lease=lease)
 
     async def load(self, key: TranscriptKey) -> list[dict[str, Any]] | None:
         return await self._store.load(self._own(key))
@@ -120,7 +126,7 @@ async def test_a_conversation_goes_on_on_another_disk_and_in_a_moved_workspace(
         await run_turn(runtime, script(bash("echo first-turn"), REPORT))
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
-    moved = Runtimes(demo, elsewhere, runtimes.transcripts)
+    moved = Runtimes(demo, elsewhere, runtimes.store)
     moved.session = replace(runtimes.session, cwd=str(moved.workspace))
     async with moved.open() as runtime:
         turn = await run_turn(runtime, script({"text": "{{history}}"}))
@@ -159,10 +165,12 @@ class _Faulty:
         self._store = memory_store(SystemClock()).transcripts
         self.load = self._store.load
 
-    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+    async def append(
+        self, key: TranscriptKey, entries: Sequence[TranscriptEntry], *, lease: Lease | None = None
+    ) -> None:
         if self.away:
             raise StorageError("the database is away")
-        await self._store.append(key, entries)
+        await self._store.append(key, entries, lease=lease)
 
 
 async def test_what_could_not_be_stored_is_stored_before_anything_newer() -> None:
@@ -244,7 +252,9 @@ class _Held:
         self.begun = asyncio.Event()
         self.gate = asyncio.Event()
 
-    async def append(self, key: TranscriptKey, entries: Sequence[TranscriptEntry]) -> None:
+    async def append(
+        self, key: TranscriptKey, entries: Sequence[TranscriptEntry], *, lease: Lease | None = None
+    ) -> None:
         self.appends.append((key.subpath, [entry["uuid"] for entry in entries]))
         self.begun.set()
         await self.gate.wait()

@@ -9,6 +9,7 @@ import pytest
 from claude_agent_http.settings import SettingsError, load_settings
 
 V = "CLAUDE_AGENT_"
+POSTGRES = {f"{V}SESSION_STORAGE": "postgresql"}
 
 BAD_VARIABLES = [
     ("API_PORT", "eight", "api.port", "integer", "'eight'"),
@@ -36,6 +37,22 @@ BAD_VARIABLES = [
     ("SESSION_TTL", "9" * 5000, "session.ttl", "integer"),
     ("SESSION_PG_PORT", "0", "session.pg_port", "greater than or equal to 1"),
     ("SESSION_PG_HOST", "pg:5432/db", "session.pg_host", "host name"),
+    ("SESSION_PG_DIRECT_HOST", "pg:5432", "session.pg_direct_host", "host name"),
+    ("SESSION_PG_DIRECT_PORT", "0", "session.pg_direct_port", "greater than or equal to 1"),
+    ("SESSION_PG_SSLMODE", "verify", "session.pg_sslmode", "'verify-full'", "'verify'"),
+    ("SESSION_LEASE_SECONDS", "0", "session.lease_seconds", "greater than or equal to 1"),
+    ("SESSION_LEASE_SECONDS", "301", "session.lease_seconds", "less than or equal to 300"),
+    ("SESSION_LEASE_SECONDS", "1.5", "session.lease_seconds", "integer"),
+    ("REPLICAS", "0", "api.replicas", "greater than or equal to 1"),
+    ("REPLICAS", "auto", "api.replicas", "integer"),
+    (
+        "REPLICAS",
+        "2",
+        "api.replicas",
+        "session.storage sqlite (from default)",
+        "belongs to one process",
+        "use postgresql",
+    ),
     ("DEFAULTS_PERMISSION_MODE", "acceptedits", "defaults.permission_mode", "'acceptEdits'"),
     ("DEFAULTS_SETTING_SOURCES", "user,projct", "defaults.setting_sources.1", "'project'", "'projct'"),
     ("DEFAULTS_ALLOWED_TOOLS", '["Read", 3]', "defaults.allowed_tools.1", "should be text"),
@@ -105,6 +122,33 @@ def test_a_bad_variable_is_named(name: str, value: str, key: str, wanted: list[s
             "model.api_key (from ANTHROPIC_API_KEY_FILE): cannot read the file /no/such/file: No such file",
         ),
         ({f"{V}SESSION_PG_PASSWORD_FILE": "/dev/null"}, "the file /dev/null is empty"),
+        (
+            {f"{V}METRICS_ENABLED": "yes", f"{V}METRICS_PORT": "8000"},
+            f"metrics.port (from {V}METRICS_PORT): should be another than api.port (from default), but both "
+            "are 8000",
+        ),
+        (
+            {f"{V}REPLICAS": "1", f"{V}API_REPLICAS": "2"},
+            f"api.replicas (from {V}REPLICAS and {V}API_REPLICAS): they set the same key",
+        ),
+        (
+            {f"{V}API_REPLICAS": "3", f"{V}SESSION_STORAGE": "memory"},
+            f"api.replicas (from {V}API_REPLICAS): should be 1 with session.storage memory (from "
+            f"{V}SESSION_STORAGE), but is 3: memory belongs to one process; for more use postgresql",
+        ),
+        (
+            {**POSTGRES, f"{V}SESSION_PG_SSLMODE": "verify-ca"},
+            f"session.pg_sslmode (from {V}SESSION_PG_SSLMODE): needs session.pg_sslrootcert",
+        ),
+        (
+            {**POSTGRES, f"{V}SESSION_PG_SSLROOTCERT": "ca.crt", f"{V}SESSION_PG_SSLMODE": "require"},
+            f"session.pg_sslrootcert (from {V}SESSION_PG_SSLROOTCERT): /",
+        ),
+        (
+            {**POSTGRES, f"{V}SESSION_PG_SSLROOTCERT": "/dev/null"},
+            f"session.pg_sslrootcert (from {V}SESSION_PG_SSLROOTCERT): with session.pg_sslmode prefer (from "
+            "default) no certificate is checked; use verify-full, or remove this",
+        ),
         ({f"{V}CONFIG": "/no/such/config.yaml"}, f"(from {V}CONFIG): /no/such/config.yaml does not exist"),
         ({f"{V}CONFIG": "/"}, "/: cannot be read: Is a directory"),
     ],

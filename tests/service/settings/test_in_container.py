@@ -1,4 +1,4 @@
-"""What is different in a container: the address, and no demo model unless it is asked for."""
+"""What is different in a container: the addresses, metrics, and no demo model unless it is asked for."""
 
 from pathlib import Path
 
@@ -14,6 +14,33 @@ def test_the_service_is_reached_from_outside(tmp_path: Path):
     loaded = load_settings({}, tmp_path, in_container=True)
     assert (loaded.settings.api.host, loaded.origins["api.host"]) == ("0.0.0.0", SOURCE)
     assert (loaded.settings.api.port, loaded.origins["api.port"]) == (8000, "default")
+
+
+def test_metrics_are_served_to_others(tmp_path: Path):
+    loaded = load_settings({}, tmp_path, in_container=True)
+    metrics = loaded.settings.metrics
+    assert (metrics.enabled, metrics.host, metrics.port) == (True, "0.0.0.0", 9090)
+    origins = [loaded.origins[f"metrics.{key}"] for key in ("enabled", "host", "port")]
+    assert origins == [SOURCE, SOURCE, "default"]
+    outside = load_settings({}, tmp_path).settings.metrics
+    assert (outside.enabled, outside.host, outside.port) == (False, "127.0.0.1", 9090)
+
+
+def test_metrics_can_be_turned_off_in_a_container_and_on_elsewhere(tmp_path: Path):
+    variable = "CLAUDE_AGENT_METRICS_ENABLED"
+    assert not load_settings({variable: "false"}, tmp_path, in_container=True).settings.metrics.enabled
+    (tmp_path / "config.yaml").write_text("metrics: {enabled: yes, host: 10.0.0.1, port: 0}\n")
+    metrics = load_settings({}, tmp_path).settings.metrics
+    assert (metrics.enabled, metrics.host, metrics.port) == (True, "10.0.0.1", 0)
+
+
+def test_one_port_may_be_named_twice_where_it_is_used_once(tmp_path: Path):
+    same = {"CLAUDE_AGENT_API_PORT": "9090"}
+    assert load_settings(same, tmp_path).settings.api.port == 9090
+    with pytest.raises(SettingsError, match=r"metrics\.port"):
+        load_settings(same, tmp_path, in_container=True)
+    any_free = {"CLAUDE_AGENT_API_PORT": "0", "CLAUDE_AGENT_METRICS_PORT": "0"}
+    assert load_settings(any_free, tmp_path, in_container=True).settings.metrics.port == 0
 
 
 def test_every_source_beats_the_containers_default(tmp_path: Path):

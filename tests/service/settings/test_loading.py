@@ -74,6 +74,18 @@ def test_the_environment_of_this_process_is_not_read(tmp_path: Path, monkeypatch
         ("CLAUDE_AGENT_SESSION_TTL", "0", "session.ttl", 0),
         ("CLAUDE_AGENT_SESSION_STORAGE", "postgresql", "session.storage", "postgresql"),
         ("CLAUDE_AGENT_SESSION_PG_HOST", "fd00::1", "session.pg_host", "fd00::1"),
+        ("CLAUDE_AGENT_SESSION_LEASE_SECONDS", "300", "session.lease_seconds", 300),
+        (
+            "CLAUDE_AGENT_SESSION_PG_DIRECT_HOST",
+            "/run/postgresql",
+            "session.pg_direct_host",
+            "/run/postgresql",
+        ),
+        ("CLAUDE_AGENT_SESSION_PG_DIRECT_PORT", "6543", "session.pg_direct_port", 6543),
+        ("CLAUDE_AGENT_SESSION_PG_SSLMODE", "verify-full", "session.pg_sslmode", "verify-full"),
+        ("CLAUDE_AGENT_SESSION_PG_SSLROOTCERT", "/x/ca.crt", "session.pg_sslrootcert", Path("/x/ca.crt")),
+        ("CLAUDE_AGENT_REPLICAS", "1", "api.replicas", 1),
+        ("CLAUDE_AGENT_API_REPLICAS", "1", "api.replicas", 1),
         ("CLAUDE_AGENT_USER_AUTO_CREATE_DIR", "off", "user.auto_create_dir", False),
         ("CLAUDE_AGENT_API_HOST", "::", "api.host", "::"),
         ("CLAUDE_AGENT_API_PORT", "0", "api.port", 0),
@@ -148,6 +160,17 @@ def test_when_the_demo_model_answers(environ: dict[str, str], demo: bool, warns:
     loaded = load_settings(environ, tmp_path)
     assert loaded.settings.uses_demo_model is demo
     assert ["every turn will fail" in warning for warning in loaded.warnings] == [True] * warns
+
+
+def test_with_postgresql_there_may_be_many_replicas(tmp_path: Path):
+    (tmp_path / "ca.crt").touch()
+    write(
+        tmp_path,
+        "session: {storage: postgresql, pg_sslmode: verify-ca, pg_sslrootcert: ca.crt}\napi: {replicas: 3}\n",
+    )
+    settings = load_settings({}, tmp_path).settings
+    assert settings.api.replicas == 3
+    assert settings.session.pg_sslrootcert == tmp_path / "ca.crt"
 
 
 @pytest.mark.parametrize(("word", "wanted"), [("on", "on"), ("off", "off"), ("auto", "auto")])

@@ -1,4 +1,5 @@
-"""Run as a program: opens the store of a URL, appends for ever, and says what was acknowledged."""
+"""Run as a program: opens the store of a URL (of Postgres, maybe by that of a pooler as well), appends for
+ever, and says what was acknowledged."""
 
 import asyncio
 import sys
@@ -23,11 +24,18 @@ class _Clock:
         return monotonic()
 
 
-async def _run(url: str) -> None:
-    path = url.removeprefix("sqlite:///")
-    store = sqlite_store(Path(path), _Clock()) if path != url else postgres_store(url, _Clock(), pool_size=2)
+async def _run(url: str, pooler_url: str | None = None) -> None:
+    store = _store(url, pooler_url)
     await store.open()
     await asyncio.gather(*(_append_for_ever(store) for _ in range(_APPENDERS)))
+
+
+def _store(url: str, pooler_url: str | None) -> Store:
+    path = url.removeprefix("sqlite:///")
+    if path != url:
+        return sqlite_store(Path(path), _Clock())
+    direct = url if pooler_url else None
+    return postgres_store(pooler_url or url, _Clock(), direct_url=direct, pool_size=2)
 
 
 async def _append_for_ever(store: Store) -> None:
@@ -40,4 +48,4 @@ async def _append_for_ever(store: Store) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(sys.argv[1]))
+    asyncio.run(_run(*sys.argv[1:]))

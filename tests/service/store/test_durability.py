@@ -185,7 +185,14 @@ async def _fill(store: Store, session_id: str) -> list[int]:
 
 def _appender(place: Place) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, str(appender.__file__), place.url], stdout=subprocess.PIPE, text=True
+        [
+            sys.executable,
+            str(appender.__file__),
+            place.url,
+            *([place.pooler_url] if place.pooler_url else []),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 

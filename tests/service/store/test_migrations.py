@@ -1,5 +1,6 @@
 """Every released schema becomes the newest one, with its rows; never backwards."""
 
+import asyncio
 import logging
 import os
 from dataclasses import replace
@@ -12,15 +13,30 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.util import await_only
 from tests.service.store.conftest import Place
 from tests.service.store.inspection import in_database, run_script
-from tests.service.store.released import ENTRIES, EVENTS, KEYS, SCHEMAS, SESSIONS
-from tests.service.store.values import new_event, seqs
+from tests.service.store.released import (
+    ENTRIES,
+    EVENTS,
+    KEYS,
+    LEASE,
+    LEASES_SINCE,
+    SCHEMAS,
+    SESSIONS,
+    write_rows,
+)
+from tests.service.store.values import new_event, new_session, seqs, whole_log
+from tests.waiting import until
 
 from claude_agent_http.domain.errors import ServiceLockedError, StorageError
+from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.ports import TranscriptKey
 from claude_agent_http.store import current_revision, migrate, schema
 from claude_agent_http.store.migration import newest_script
+from claude_agent_http.store.postgres import PostgresDatabase
+from claude_agent_http.store.postgres_address import PostgresAddress
 from claude_agent_http.store.tables import metadata
 
 HEAD = schema.HEAD
@@ -74,7 +90,12 @@ async def test_a_released_schema_becomes_the_newest(released_place: Place, dump:
         message_count=1,
         phase=SessionPhase.RUNNING,
     )
-    assert await store.sessions.get(second.id) == replace(second, status=SessionStatus.CLOSED)
+    is_held = dump.name.split(".")[0] >= LEASES_SINCE
+    lease: dict[str, Any] = {"lease_holder": LEASE.replica_id, "lease_epoch": LEASE.epoch} if is_held else {}
+    assert await store.sessions.get(second.id) == replace(second, status=SessionStatus.CLOSED, **lease)
+    assert await store.leases.has_stopped(LEASE)  # its time is long up
+    claimed = await store.leases.claim(second.id, "b")
+    assert claimed == Lease(second.id, "b", 2 if is_held else 1)
     assert await store.sessions.list_ids(user_id=second.user_id, limit=9) == [second.id]
     events = await store.events.read(first.id)
     assert [(event.id, event.type, event.data, event.turn_id) for event in events] == [
@@ -134,14 +155,104 @@ def _shape(connection: Connection) -> list[tuple[str, ...]]:
     return [tuple(" ".join(str(value).split()) for value in row) for row in connection.execute(text(query))]
 
 
+def _become_newer(connection: Connection, oldest: str) -> None:
+    """What a later release would do: a column and a table more, and which older code may go on."""
+    for table in ("sessions", "events", "transcript_entries", "replicas"):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN of_the_future TEXT"))
+    connection.execute(text("CREATE TABLE of_the_future (id TEXT PRIMARY KEY)"))
+    connection.execute(text("CREATE INDEX ix_of_the_future ON events (of_the_future)"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    connection.execute(text(f"UPDATE schema_compatibility SET oldest_revision = '{oldest}'"))
+
+
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(place: Place) -> None:
     await migrate(place.url)
-    await in_database(place.url, lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
-    with pytest.raises(StorageError, match=r"9999.*newer version"):
-        await place.make().open()
-    with pytest.raises(StorageError, match="9999"):
-        await migrate(place.url)
+    await in_database(place.url, lambda connection: _become_newer(connection, "9998"))
+    before = await in_database(place.url, _shape)
+    for refused in (place.make().open, lambda: migrate(place.url), lambda: current_revision(place.url)):
+        with pytest.raises(StorageError, match=r"9999.* run the newer version that made it, or restore"):
+            await refused()
+    assert await in_database(place.url, _shape) == before
+
+
+@pytest.mark.parametrize("oldest", ["0001", HEAD])
+async def test_a_database_of_a_newer_version_that_gets_on_with_this_one_is_used(
+    place: Place, oldest: str
+) -> None:
+    await migrate(place.url)
+    await in_database(place.url, lambda connection: _become_newer(connection, oldest))
+    before = await in_database(place.url, _shape)
+    assert await migrate(place.url) == ("9999", "9999")
     assert await current_revision(place.url) == "9999"
+    store = place.make()
+    await store.open()
+    await write_rows(store)
+    assert seqs(await store.events.append(SESSIONS[0].id, [new_event()], opens_turn=False)) == [4]
+    await store.close()
+    assert await in_database(place.url, _shape) == before
+
+
+async def test_a_service_goes_on_while_a_newer_one_migrates(place: Place) -> None:
+    store = place.make()
+    await store.open()
+    session = await store.sessions.create(new_session())
+    await store.leases.join(Replica("a", "pod", "2.0.0"), 600.0)
+    lease = await store.leases.claim(session.id, "a")
+    key = TranscriptKey("p", session.id)
+    ending = asyncio.Event()
+    stored: list[int] = []
+
+    async def work() -> None:
+        while not ending.is_set():
+            stored.extend(seqs(await store.events.append(session.id, [new_event()], lease=lease)))
+            await store.transcripts.append(key, [{"n": len(stored)}], lease=lease)
+            assert await store.leases.renew("a", 600.0) == 1
+            assert (await store.sessions.get(session.id)).last_seq >= stored[-1]
+            await store.sessions.create(new_session())
+            await store.sessions.list_ids(user_id=None, limit=5)
+
+    async def until_more() -> None:
+        seen = len(stored)
+        await until(lambda: working.done() or len(stored) > seen + 5)
+
+    working = asyncio.create_task(work())
+    await until_more()
+    await in_database(place.url, lambda connection: _become_newer(connection, HEAD))
+    await until_more()
+    ending.set()
+    await working
+    assert seqs(await whole_log(store, session.id)) == stored == list(range(1, len(stored) + 1))
+    await store.close()
+
+
+@pytest.mark.tier("postgres")
+async def test_many_starts_at_once_migrate_once(postgres_place: Place) -> None:
+    outcomes = await asyncio.gather(*(migrate(postgres_place.url) for _ in range(4)))
+    assert sorted(outcomes, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
+
+
+@pytest.mark.tier("postgres")
+async def test_a_start_waits_for_a_migration_that_is_under_way(postgres_place: Place) -> None:
+    migrating = PostgresDatabase(PostgresAddress.parse(postgres_place.url))
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    def migrate_slowly(connection: Connection) -> None:
+        begun.set()
+        await_only(going_on.wait())
+        schema.upgrade(connection)
+
+    migration = asyncio.create_task(migrating.migrate(migrate_slowly))
+    await begun.wait()
+    store = postgres_place.make()
+    opening = asyncio.create_task(store.open())
+    await asyncio.wait([opening], timeout=0.3)
+    assert not opening.done()
+    going_on.set()
+    await migration
+    await asyncio.wait_for(opening, 10)
+    await store.sessions.create(new_session())
+    await store.close()
+    await migrating.close()
 
 
 async def test_no_migration_while_a_service_runs(sqlite_place: Place) -> None:

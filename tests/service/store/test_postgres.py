@@ -1,64 +1,92 @@
-"""What only Postgres has: a server that comes and goes, a pool, and a lock that ends with its connection."""
+"""What only Postgres has: a server that comes and goes, a pool, and other services on the same database."""
 
 import asyncio
-import socket
 import traceback
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.postgres import PostgresServer
 from tests.service.store.conftest import Place
+from tests.service.store.inspection import end_connections
+from tests.service.store.relay import free_port, relay
 from tests.service.store.values import TickingClock, new_event, new_session, seqs, whole_log
 
 from claude_agent_http.domain.errors import ServiceLockedError, StorageError
 from claude_agent_http.ports import Store, TranscriptKey
-from claude_agent_http.store import postgres_store, postgres_url
+from claude_agent_http.store import current_revision, postgres_store, postgres_url, schema
 from claude_agent_http.store.postgres import PostgresDatabase
 from claude_agent_http.store.postgres_address import PostgresAddress
-from claude_agent_http.store.sql import SqlStore
+from claude_agent_http.store.sql import SqlStore, migrate
+from claude_agent_http.store.wakeups import NoWakeups
 
 _PASSWORD = "s3cret/p@ss"
 
 
 def _impatient(dsn: str, clock: TickingClock) -> Store:
     address = PostgresAddress.parse(dsn)
-    return SqlStore(PostgresDatabase(address, pool_size=2, start_seconds=0.5, lock_seconds=0.2), clock)
+    return SqlStore(
+        PostgresDatabase(address, pool_size=2, start_seconds=0.5, lock_seconds=0.2), clock, NoWakeups()
+    )
 
 
 def _over_tcp(dsn: str, port: int, clock: TickingClock) -> Store:
-    """The same database behind a port of ours, where a `_relay` can serve it."""
+    """The same database behind a port of ours, where a `relay` can serve it."""
     database = PostgresAddress.parse(dsn).url.database or ""
     url = postgres_url(host="127.0.0.1", port=port, username="postgres", database=database, sslmode="disable")
     return postgres_store(url, clock)
 
 
 @pytest.mark.tier("postgres")
-async def test_a_second_service_waits_and_is_refused(
-    postgres_place: Place, postgres_dsn: str, clock: TickingClock
-) -> None:
-    store = postgres_place.make()
-    await store.open()
-    with pytest.raises(ServiceLockedError, match="another service process"):
-        await _impatient(postgres_dsn, clock).open()
-    await store.ping()
-    await store.close()
+async def test_two_services_work_on_one_database(postgres_place: Place) -> None:
+    one, two = postgres_place.make(), postgres_place.make()
+    await one.open()
+    session = await one.sessions.create(new_session())
+    assert seqs(await one.events.append(session.id, [new_event()])) == [1]
+    await two.open()
+    appends = [store.events.append(session.id, [new_event()]) for store in (one, two) * 20]
+    assert sorted(seq for stored in await asyncio.gather(*appends) for seq in seqs(stored)) == [*range(2, 42)]
+    assert await one.events.read(session.id) == await two.events.read(session.id)
+    await one.close()
+    assert seqs(await two.events.append(session.id, [new_event()])) == [42]
+    await two.close()
 
 
 @pytest.mark.tier("postgres")
-async def test_a_rolling_restart_hands_the_database_over(postgres_place: Place) -> None:
-    old, new = postgres_place.make(), postgres_place.make()
-    await old.open()
-    session = await old.sessions.create(new_session())
-    opening = asyncio.create_task(new.open())
-    await old.events.append(session.id, [new_event()])
-    assert not opening.done()
-    await old.close()
-    await asyncio.wait_for(opening, 5)
-    assert seqs(await new.events.append(session.id, [new_event()])) == [2]
-    await new.close()
+async def test_a_service_of_an_older_version_keeps_the_database_for_itself(
+    postgres_place: Place, postgres_dsn: str, clock: TickingClock
+) -> None:
+    async with _old_service(postgres_dsn) as old:
+        with pytest.raises(ServiceLockedError, match=r"service of an older version, .*; stop that service"):
+            await _impatient(postgres_dsn, clock).open()
+        with pytest.raises(StorageError):
+            await _migrate_impatiently(postgres_dsn)
+        assert await current_revision(postgres_dsn) is None  # nothing was done to it
+        store = postgres_place.make()
+        opening = asyncio.create_task(store.open())
+        await asyncio.wait([opening], timeout=0.3)
+        assert not opening.done()
+        await old.close()
+        await asyncio.wait_for(opening, 10)
+    assert await current_revision(postgres_dsn) == schema.HEAD
+    await store.close()
+
+
+@asynccontextmanager
+async def _old_service(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """Holds what versions without leases held as long as they ran."""
+    connection = await asyncpg.connect(dsn.replace("+asyncpg", ""))
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", int.from_bytes(b"claude-a"))
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def _migrate_impatiently(dsn: str) -> None:
+    await migrate(PostgresDatabase(PostgresAddress.parse(dsn), lock_seconds=0.2))
 
 
 @pytest.mark.tier("postgres")
@@ -68,13 +96,13 @@ async def test_dropped_connections_are_not_noticed(postgres_place: Place, postgr
     session = await store.sessions.create(new_session())
     key = TranscriptKey("p", session.id)
     for number in range(1, 4):
-        await _end_connections(postgres_dsn)
+        await end_connections(postgres_dsn)
         assert seqs(await store.events.append(session.id, [new_event()])) == [number]
-        await _end_connections(postgres_dsn)
+        await end_connections(postgres_dsn)
         assert len(await store.events.read(session.id)) == number
-        await _end_connections(postgres_dsn)
+        await end_connections(postgres_dsn)
         await store.transcripts.append(key, [{"n": number}])
-        await _end_connections(postgres_dsn)
+        await end_connections(postgres_dsn)
         await store.ping()
     await store.close()
 
@@ -101,7 +129,7 @@ async def test_connections_that_end_amid_appends_lose_nothing(
 
     appenders = [asyncio.create_task(append_until_the_end()) for _ in range(8)]
     for _ in range(10):
-        await _end_connections(postgres_dsn)
+        await end_connections(postgres_dsn)
         for _ in range(5):
             more.clear()
             await asyncio.wait_for(more.wait(), 10)
@@ -115,47 +143,15 @@ async def test_connections_that_end_amid_appends_lose_nothing(
 
 
 @pytest.mark.tier("postgres")
-async def test_a_lock_lost_to_another_process_stops_the_writes(
-    postgres_place: Place, postgres_dsn: str, clock: TickingClock
-) -> None:
-    old = postgres_place.make()
-    await old.open()
-    session = await old.sessions.create(new_session())
-    new = _impatient(postgres_dsn, clock)
-    opening = asyncio.create_task(_open_persistently(new))
-    while not opening.done():
-        await _end_connections(postgres_dsn)
-        await asyncio.wait([opening], timeout=0.05)
-    await opening
-    for _ in range(2):
-        with pytest.raises(ServiceLockedError):
-            await old.events.append(session.id, [new_event()])
-        with pytest.raises(ServiceLockedError):
-            await old.ping()
-    assert seqs(await new.events.append(session.id, [new_event()])) == [1]
-    await old.close()
-    await new.close()
-
-
-async def _open_persistently(store: Store) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                return await store.open()
-            except StorageError:
-                continue
-
-
-@pytest.mark.tier("postgres")
 async def test_a_server_that_starts_late_is_waited_for(
     postgres_server: PostgresServer, postgres_dsn: str, clock: TickingClock
 ) -> None:
-    port = _free_port()
+    port = free_port()
     store = _over_tcp(postgres_dsn, port, clock)
     opening = asyncio.create_task(store.open())
     await asyncio.wait([opening], timeout=0.2)
     assert not opening.done()
-    async with _relay(port, postgres_server.socket_folder):
+    async with relay(port, postgres_server.socket_folder):
         await asyncio.wait_for(opening, 10)
         await store.ping()
         await store.close()
@@ -165,9 +161,9 @@ async def test_a_server_that_starts_late_is_waited_for(
 async def test_a_server_that_falls_silent_fails_the_ping_and_then_recovers(
     postgres_server: PostgresServer, postgres_dsn: str, clock: TickingClock
 ) -> None:
-    port = _free_port()
+    port = free_port()
     store = _over_tcp(postgres_dsn, port, clock)
-    async with _relay(port, postgres_server.socket_folder) as flowing:
+    async with relay(port, postgres_server.socket_folder) as flowing:
         await store.open()
         session = await store.sessions.create(new_session())
         flowing.clear()
@@ -185,11 +181,11 @@ async def _until_it_answers(store: Store) -> None:
         try:
             return await store.ping()
         except StorageError:
-            continue  # the server has not yet given the lock of the lost connection back
+            continue  # over another connection that fell silent
 
 
 async def test_a_server_that_never_comes_is_named_without_its_password(clock: TickingClock) -> None:
-    port = _free_port()
+    port = free_port()
     url = postgres_url(host="127.0.0.1", port=port, username="ann", password=_PASSWORD, database="agents")
     with pytest.raises(StorageError) as caught:
         await _impatient(url, clock).open()
@@ -261,43 +257,3 @@ def _assert_no_password(error: BaseException) -> None:
         if (cause := error.__cause__) is None:
             return
         error = cause
-
-
-async def _end_connections(dsn: str) -> None:
-    client = await asyncpg.connect(dsn.replace("+asyncpg", ""))
-    await client.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await client.close()
-
-
-@asynccontextmanager
-async def _relay(port: int, folder: Path) -> AsyncIterator[asyncio.Event]:
-    """The server's UNIX socket on a TCP port; nothing passes while the event is clear."""
-    flowing = asyncio.Event()
-    flowing.set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(folder / ".s.PGSQL.5432")
-        async with asyncio.TaskGroup() as both:
-            both.create_task(_copy(reader, far_writer, flowing))
-            both.create_task(_copy(far_reader, writer, flowing))
-
-    async with await asyncio.start_server(serve, "127.0.0.1", port):
-        yield flowing
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            await flowing.wait()
-            writer.write(data)
-    writer.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -9,7 +9,7 @@ from tests.service.store.values import START, new_event, new_session
 
 from claude_agent_http.domain.errors import InvalidInputError, SessionConflictError, SessionNotFoundError
 from claude_agent_http.domain.event import EventType
-from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.domain.session import SessionHead, SessionPhase, SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
 
 
@@ -122,14 +122,33 @@ async def test_lists_are_newest_first_and_page(store: Store) -> None:
     assert await store.sessions.list_ids(user_id="a", limit=2, after=of_a[0]) == of_a[1:3]
 
 
-async def test_running_and_counts(store: Store) -> None:
-    one, two, three = [await store.sessions.create(new_session()) for _ in range(3)]
-    for session in (one, two):
-        await store.events.append(session.id, [new_event(EventType.STATUS_RUNNING)])
-    await store.events.append(two.id, [new_event(EventType.STATUS_IDLE)])
-    await store.sessions.set_status(three.id, SessionStatus.CLOSED, START)
+async def test_heads_tell_what_changes(store: Store) -> None:
+    one, two = [await store.sessions.create(new_session()) for _ in range(2)]
+    await store.events.append(one.id, [new_event(EventType.STATUS_RUNNING), new_event()])
+    lease = await store.leases.claim(one.id, "replica \x00")
+    assert lease is not None
+    await store.sessions.set_status(two.id, SessionStatus.CLOSED, START)
 
-    assert await store.sessions.running() == [await store.sessions.get(one.id)]
+    heads = await store.sessions.heads([one.id, "unknown", two.id])
+    assert heads == {
+        one.id: SessionHead(
+            one.id, 2, SessionStatus.ACTIVE, SessionPhase.RUNNING, lease.replica_id, lease.epoch
+        ),
+        two.id: SessionHead(two.id, 0, SessionStatus.CLOSED, SessionPhase.IDLE, None, 0),
+    }
+    assert await store.sessions.heads([]) == {}
+    assert await store.sessions.heads({two.id}) == {two.id: heads[two.id]}
+
+
+async def test_heads_of_more_sessions_than_a_statement_takes(store: Store) -> None:
+    session = await store.sessions.create(new_session())
+    asked = [*(f"unknown {number}" for number in range(40_000)), session.id]
+    assert list(await store.sessions.heads(asked)) == [session.id]
+
+
+async def test_counts(store: Store) -> None:
+    one, *_ = [await store.sessions.create(new_session()) for _ in range(3)]
+    await store.sessions.set_status(one.id, SessionStatus.CLOSED, START)
     assert await store.sessions.count(SessionStatus.ACTIVE) == 2
     assert await store.sessions.count(SessionStatus.CLOSED) == 1
 

@@ -11,10 +11,12 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from tests.proof import amount
 from tests.service.store.values import START, new_event, new_session
 
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
 from claude_agent_http.store import memory_store, sqlite_store
@@ -39,14 +41,21 @@ _EVENTS = st.lists(
     ),
     max_size=4,
 )
+_REPLICAS = st.sampled_from(["r1", "r2", "r\x00"])
+_NUMBERS = st.integers(0, 9)
+_SECONDS = st.integers(1, 5)
 
 
-class _StillClock:
+class _HeldClock:
+    """Goes on when the test says so, and so is the same for both stores."""
+
+    time = START
+
     def now(self) -> datetime:
-        return START
+        return self.time
 
     def monotonic(self) -> float:
-        return 0.0
+        return self.time.timestamp()
 
 
 class Stores(RuleBasedStateMachine):
@@ -55,7 +64,8 @@ class Stores(RuleBasedStateMachine):
         self._folder = tempfile.TemporaryDirectory()
         path = Path(self._folder.name) / "agents.db"
         self._runner = asyncio.Runner()
-        clock = _StillClock()
+        self._clock = clock = _HeldClock()
+        self._granted = [Lease("s1", "r1", 1)]
         self._stores = [memory_store(clock), sqlite_store(path, clock, synchronous="NORMAL")]
         for store in self._stores:
             self._runner.run(store.open())
@@ -66,7 +76,11 @@ class Stores(RuleBasedStateMachine):
         self._runner.close()
         self._folder.cleanup()
 
-    def _same(self, ask: Callable[[Store], Awaitable[Any]]) -> None:
+    def _lease(self, number: int) -> Lease:
+        """One that was granted, the last ones sooner than others."""
+        return self._granted[-1 - number % min(4, len(self._granted))]
+
+    def _same(self, ask: Callable[[Store], Awaitable[Any]]) -> Any:
         async def outcome(store: Store) -> Any:
             try:
                 return await ask(store)
@@ -75,6 +89,7 @@ class Stores(RuleBasedStateMachine):
 
         memory, sqlite = [self._runner.run(outcome(store)) for store in self._stores]
         assert sqlite == memory
+        return memory
 
     @rule(
         session_id=_IDS,
@@ -94,9 +109,54 @@ class Stores(RuleBasedStateMachine):
         self._same(lambda store: store.sessions.find_repeat(session))
         self._same(lambda store: store.sessions.create(session))
 
-    @rule(session_id=_IDS, events=_EVENTS)
-    def append(self, session_id, events) -> None:
-        self._same(lambda store: store.events.append(session_id, events))
+    @rule(session_id=_IDS, events=_EVENTS, opens_turn=st.booleans())
+    def append(self, session_id, events, opens_turn) -> None:
+        self._same(lambda store: store.events.append(session_id, events, opens_turn=opens_turn))
+
+    @rule(number=_NUMBERS, events=_EVENTS, opens_turn=st.booleans())
+    def append_as_holder(self, number, events, opens_turn) -> None:
+        lease = self._lease(number)
+        self._same(
+            lambda store: store.events.append(lease.session_id, events, lease=lease, opens_turn=opens_turn)
+        )
+
+    @rule(seconds=_SECONDS)
+    def pass_time(self, seconds) -> None:
+        self._clock.time += timedelta(seconds=seconds)
+
+    @rule(replica_id=_REPLICAS, seconds=_SECONDS)
+    def join(self, replica_id, seconds) -> None:
+        self._same(lambda store: store.leases.join(Replica(replica_id, "name", "1"), seconds))
+        self._same(lambda store: store.leases.renew(replica_id, seconds))
+
+    @rule(replica_id=_REPLICAS, seconds=_SECONDS)
+    def renew(self, replica_id, seconds) -> None:
+        self._same(lambda store: store.leases.renew(replica_id, seconds))
+
+    @rule(replica_id=_REPLICAS)
+    def leave(self, replica_id) -> None:
+        self._same(lambda store: store.leases.leave(replica_id))
+
+    @rule(session_id=_IDS, replica_id=_REPLICAS)
+    def claim(self, session_id, replica_id) -> None:
+        lease = self._same(lambda store: store.leases.claim(session_id, replica_id))
+        self._granted += [lease] if isinstance(lease, Lease) else []
+
+    @rule(session_id=_IDS, replica_id=_REPLICAS)
+    def seize(self, session_id, replica_id) -> None:
+        lease, _ = self._same(lambda store: store.leases.seize(session_id, replica_id))
+        self._granted += [lease] if isinstance(lease, Lease) else []
+
+    @rule(number=_NUMBERS)
+    def release(self, number) -> None:
+        lease = self._lease(number)
+        self._same(lambda store: store.leases.release(lease))
+
+    @rule(number=_NUMBERS, limit=st.integers(0, 3))
+    def ask_about_leases(self, number, limit) -> None:
+        lease = self._lease(number)
+        self._same(lambda store: store.leases.has_stopped(lease))
+        self._same(lambda store: store.leases.orphans(lease.replica_id, limit))
 
     @rule(
         session_id=_IDS,
@@ -123,13 +183,25 @@ class Stores(RuleBasedStateMachine):
     @rule(user=st.none() | st.sampled_from("ab"), limit=st.integers(0, 3), after=st.none() | _IDS)
     def look(self, user, limit, after) -> None:
         self._same(lambda store: store.sessions.list_ids(user_id=user, limit=limit, after=after))
-        self._same(lambda store: store.sessions.running())
+        self._same(lambda store: store.sessions.heads(["s1", "s2", "s3", "s4"]))
         self._same(lambda store: store.sessions.count(SessionStatus.ACTIVE))
 
     @rule(key=_KEYS, entries=st.lists(_DATA, max_size=3), uuid=st.none() | st.sampled_from("uv"))
     def write_transcript(self, key, entries, uuid) -> None:
         marked = [entry if uuid is None else entry | {"uuid": uuid} for entry in entries]
         self._same(lambda store: store.transcripts.append(key, marked))
+
+    @rule(key=_KEYS, number=_NUMBERS, entries=st.lists(_DATA, max_size=2), uuid=st.sampled_from("uv"))
+    def write_transcript_as_holder(self, key, number, entries, uuid) -> None:
+        lease = self._lease(number)
+        marked = [entry | {"uuid": uuid} for entry in entries]
+        self._same(lambda store: store.transcripts.append(key, marked, lease=lease))
+
+    @rule(key=_KEYS, number=_NUMBERS, uuid=st.sampled_from("uvw"))
+    def rewind_transcript(self, key, number, uuid) -> None:
+        lease = self._lease(number)
+        self._same(lambda store: store.transcripts.append(key, [{"uuid": "u"}]))
+        self._same(lambda store: store.transcripts.rewind(key, uuid, lease=lease))
 
     @rule(key=_KEYS)
     def read_transcript(self, key) -> None:
@@ -143,4 +215,6 @@ class Stores(RuleBasedStateMachine):
 
 
 TestStores = Stores.TestCase
-TestStores.settings = settings(max_examples=25, stateful_step_count=30, deadline=None, derandomize=True)
+TestStores.settings = settings(
+    max_examples=amount(25, 300), stateful_step_count=50, deadline=None, derandomize=True
+)

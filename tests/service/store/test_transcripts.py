@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from tests.service.store.values import NASTY_TEXTS, TickingClock
+from tests.service.store.values import NASTY_TEXTS, TickingClock, new_session
 
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import Store, TranscriptKey
 
 MAIN = TranscriptKey("project", "session")
@@ -129,3 +130,36 @@ async def test_changing_what_was_loaded_changes_nothing_stored(store: Store) -> 
     assert loaded == [{"list": [1]}]
     loaded[0]["list"].append(3)
     assert await store.transcripts.load(MAIN) == [{"list": [1]}]
+
+
+@pytest.fixture
+async def lease(store: Store) -> Lease:
+    session = await store.sessions.create(new_session(id=MAIN.session_id))
+    lease = await store.leases.claim(session.id, "a")
+    assert lease is not None
+    return lease
+
+
+async def test_rewinding_takes_an_entry_and_all_behind_it(store: Store, lease: Lease) -> None:
+    other = TranscriptKey("other", "session")
+    entries: list[dict[str, object]] = [{"uuid": "a"}, {"n": 1}, {"uuid": "b"}, {"n": 2}, {"uuid": "c"}]
+    for key in (MAIN, SUB, other):
+        await store.transcripts.append(key, entries)
+    assert await store.transcripts.rewind(MAIN, "b", lease=lease)
+    assert await store.transcripts.load(MAIN) == entries[:2]
+    for uuid in ("b", "c", "unknown", "", "nul \x00"):
+        assert not await store.transcripts.rewind(MAIN, uuid, lease=lease)
+    for key in (SUB, other):
+        assert await store.transcripts.load(key) == entries
+    await store.transcripts.append(MAIN, [{"uuid": "b", "again": True}, {"uuid": "a"}])
+    assert await store.transcripts.load(MAIN) == [*entries[:2], {"uuid": "b", "again": True}]
+
+
+async def test_rewinding_to_the_beginning_leaves_nothing(store: Store, lease: Lease) -> None:
+    for key in (MAIN, SUB):
+        await store.transcripts.append(key, [{"uuid": "a"}, {"n": 1}])
+        assert await store.transcripts.rewind(key, "a", lease=lease)
+        assert await store.transcripts.load(key) is None
+    assert await store.transcripts.sessions("project") == []
+    assert await store.transcripts.subpaths("project", "session") == []
+    assert not await store.transcripts.rewind(TranscriptKey("project", "unknown"), "a", lease=lease)

@@ -1,17 +1,21 @@
 """Events and transcripts share one queue of writes."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.service.store.values import TickingClock, new_session
+from sqlalchemy import Engine, event
+from tests.service.store.conftest import Place
+from tests.service.store.values import TickingClock, new_event, new_session
 
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.ports import TranscriptKey
 from claude_agent_http.store.database import Work
 from claude_agent_http.store.sql import SqlStore
 from claude_agent_http.store.sqlite import SqliteDatabase
+from claude_agent_http.store.wakeups import NoWakeups
 
 T = TypeVar("T")
 KEY = TranscriptKey("project", "session")
@@ -40,7 +44,7 @@ async def database(tmp_path: Path) -> CountedDatabase:
 
 
 async def test_what_comes_in_while_a_transaction_runs_shares_the_next(database: CountedDatabase) -> None:
-    store = SqlStore(database, TickingClock())
+    store = SqlStore(database, TickingClock(), NoWakeups())
     await store.open()
     session = new_session()
     await store.sessions.create(session)
@@ -63,4 +67,42 @@ async def test_what_comes_in_while_a_transaction_runs_shares_the_next(database: 
     assert database.writes == 2
     assert [event.seq for event in await store.events.read(session.id)] == [1, 2, 3]
     assert await store.transcripts.load(KEY) == [{"uuid": "1"}, {"uuid": "2"}]
+    await store.close()
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """The first word of every statement that runs during the test, but for the begin of transactions."""
+    seen: list[str] = []
+
+    def remember(_c, _cursor, statement, *_) -> None:
+        if (word := statement.split()[0]) != "BEGIN":
+            seen.append(word)
+
+    event.listen(Engine, "before_cursor_execute", remember)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", remember)
+
+
+async def test_a_lease_costs_an_append_no_statement(place: Place, statements: list[str]) -> None:
+    store = place.make()
+    await store.open()
+    session = await store.sessions.create(new_session())
+    key = TranscriptKey("p", session.id)
+    granted = await store.leases.claim(session.id, "a")
+    for lease in (None, granted):
+        for opens_turn in (False, True):
+            statements.clear()
+            events = [new_event(), new_event()]
+            await store.events.append(session.id, events, lease=lease, opens_turn=opens_turn)
+            assert statements == ["SELECT", "SELECT", "UPDATE", "INSERT"]
+        statements.clear()
+        await asyncio.gather(  # in one transaction: the session is locked once
+            store.transcripts.append(key, [{"n": 1}, {"n": 2}], lease=lease),
+            store.events.append(session.id, [new_event()], lease=lease),
+        )
+        assert statements == ["SELECT", "SELECT", "UPDATE", "INSERT", "INSERT"]
+        statements.clear()
+        await store.transcripts.append(key, [{"n": 1}, {"n": 2}], lease=lease)
+        assert statements == (["SELECT", "INSERT"] if lease else ["INSERT"])
     await store.close()

@@ -19,7 +19,7 @@ from claude_agent_http.commands.doctor.folders import (
 )
 from claude_agent_http.commands.doctor.identity import check_model, check_uid
 from claude_agent_http.commands.doctor.memory import check_memory
-from claude_agent_http.commands.doctor.port import check_port
+from claude_agent_http.commands.doctor.port import check_metrics_port, check_port
 from claude_agent_http.commands.doctor.system import check_system
 from claude_agent_http.commands.terminal import stdout, this_program
 from claude_agent_http.settings import Loaded, SettingsError, hints, is_container, load_settings
@@ -67,6 +67,7 @@ def examine(
     yield check_disk(settings)
     yield check_database(settings)
     yield check_port(settings, container)
+    yield check_metrics_port(settings)
     yield check_cpu(settings)
     yield check_agent_cli(settings, environ)
     yield check_memory(settings, container)

@@ -1,65 +1,107 @@
-"""The port that `serve` would listen on."""
+"""The ports that `serve` would listen on."""
 
 import errno
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import httpx
 
 from claude_agent_http.commands.doctor.finding import Finding, fail, ok, warn
 from claude_agent_http.settings import Settings
 
-__all__ = ["check_port"]
+__all__ = ["check_metrics_port", "check_port"]
 
 _TIMEOUT = httpx.Timeout(2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """`section` of the settings holds its `host` and `port`; `own` says what of ours is found there."""
+
+    name: str
+    section: str
+    host: str
+    port: int
+    own: Callable[[str], Finding | None]
+
+
 def check_port(settings: Settings, container: bool) -> Finding:
-    host, port = settings.api.host, settings.api.port
+    api = settings.api
+    return _check(_Port("port", "api", api.host, api.port, _own_service), container)
+
+
+def check_metrics_port(settings: Settings) -> Finding:
+    metrics = settings.metrics
+    if not metrics.enabled:
+        return ok("metrics port", "not needed: metrics.enabled is false")
+    return _check(_Port("metrics port", "metrics", metrics.host, metrics.port, _own_metrics), container=False)
+
+
+def _check(at: _Port, container: bool) -> Finding:
     try:
-        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(address[0], socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address[4])
             probe.listen(1)
     except socket.gaierror as error:
-        return fail("port", f"{host} is no address of this machine: {error.strerror}", "correct api.host")
+        found = f"{at.host} is no address of this machine: {error.strerror}"
+        return fail(at.name, found, f"correct {at.section}.host")
     except OSError as error:
-        return _refused(host, port, error, container)
-    return ok("port", f"{host}:{port} is free")
+        return _refused(at, error, container)
+    return ok(at.name, f"{at.host}:{at.port} is free")
 
 
-def _refused(host: str, port: int, error: OSError, container: bool) -> Finding:
-    if error.errno == errno.EADDRINUSE:
-        return _taken(host, port, container)
-    if error.errno == errno.EACCES:
-        return fail(
-            "port", f"this user may not listen on port {port}", "choose a port of 1024 or more (api.port)"
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return fail("port", f"{host} is no address of this machine", "correct api.host, or use 0.0.0.0")
-    return fail("port", f"cannot listen on {host}:{port}: {error.strerror}", "correct api.host and api.port")
+def _refused(at: _Port, error: OSError, container: bool) -> Finding:
+    section = at.section
+    match error.errno:
+        case errno.EADDRINUSE:
+            return at.own(_url(at)) or _taken(at, container)
+        case errno.EACCES:
+            advice = f"choose a port of 1024 or more ({section}.port)"
+            return fail(at.name, f"this user may not listen on port {at.port}", advice)
+        case errno.EADDRNOTAVAIL:
+            advice = f"correct {section}.host, or use 0.0.0.0"
+            return fail(at.name, f"{at.host} is no address of this machine", advice)
+    found = f"cannot listen on {at.host}:{at.port}: {error.strerror}"
+    return fail(at.name, found, f"correct {section}.host and {section}.port")
 
 
-def _taken(host: str, port: int, container: bool) -> Finding:
+def _taken(at: _Port, container: bool) -> Finding:
+    variable = f"CLAUDE_AGENT_{at.section.upper()}_PORT"
     advice = (
-        f"see who has it (`ss -tlnp | grep :{port}`) and stop that, or choose another port "
-        f"(CLAUDE_AGENT_API_PORT{'; with Compose API_PORT' if container else ''})"
+        f"see who has it (`ss -tlnp | grep :{at.port}`) and stop that, or choose another port "
+        f"({variable}{'; with Compose API_PORT' if container else ''})"
     )
-    health = _health(host, port)
-    if health is None:
-        return fail("port", f"{host}:{port} is in use by another program", advice)
-    found = f"claude-agent-http {health.get('version')} runs on {host}:{port} ({health.get('status')})"
+    return fail(at.name, f"{at.host}:{at.port} is in use by another program", advice)
+
+
+def _url(at: _Port) -> str:
+    reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(at.host, at.host)  # noqa: S104
+    return f"http://[{reach}]:{at.port}" if ":" in reach else f"http://{reach}:{at.port}"
+
+
+def _own_service(url: str) -> Finding | None:
+    """What our own service says of itself there; None when it is someone else."""
+    try:
+        health = httpx.get(f"{url}/health", timeout=_TIMEOUT, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    if not isinstance(health, dict) or not {"version", "storage_type"} <= health.keys():
+        return None
+    place = url.removeprefix("http://")
+    found = f"claude-agent-http {health['version']} runs on {place} ({health.get('status')})"
     if health.get("status") == "healthy":
         return ok("port", found)
     return warn("port", found, "look at its log, and at the other lines here")
 
 
-def _health(host: str, port: int) -> dict[str, object] | None:
-    """What our own service answers there; None when it is someone else."""
-    reach = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    shown = f"[{reach}]" if ":" in reach else reach
+def _own_metrics(url: str) -> Finding | None:
     try:
-        answer = httpx.get(f"http://{shown}:{port}/health", timeout=_TIMEOUT, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
+        text = httpx.get(f"{url}/metrics", timeout=_TIMEOUT, trust_env=False).text
+    except httpx.HTTPError:
         return None
-    return answer if isinstance(answer, dict) and {"version", "storage_type"} <= answer.keys() else None
+    if "claude_agent_build_info" not in text:
+        return None
+    return ok("metrics port", f"claude-agent-http serves its metrics on {url.removeprefix('http://')}")

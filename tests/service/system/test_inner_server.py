@@ -1,4 +1,4 @@
-"""LoopbackServer: start, end and what it leaves behind."""
+"""Servers beside the main one: start, end and what they leave behind."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,15 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from claude_agent_http.system.loopback import LoopbackError, LoopbackServer
+from claude_agent_http.system.inner_server import InnerServer, InnerServerError
+from claude_agent_http.system.loopback import LoopbackServer
+
+
+def _has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
 
 
 def app_answering(answer):
@@ -90,9 +98,25 @@ async def test_a_request_that_never_ends_is_cut_off_in_bounded_time():
 async def test_a_taken_port_is_a_clear_error():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LoopbackError, match=str(port)):
-            async with LoopbackServer(app_answering(at_once), port=port):
+        with pytest.raises(InnerServerError, match=f"127.0.0.1:{port}: Address already in use"):
+            async with InnerServer(app_answering(at_once), "127.0.0.1", port):
                 pass
+
+
+async def test_a_host_that_is_no_address_of_this_machine_is_a_clear_error():
+    for host in ("192.0.2.1", "no.such.host.invalid"):
+        with pytest.raises(InnerServerError, match=f"cannot listen on {host}:0: "):
+            async with InnerServer(app_answering(at_once), host, 0):
+                pass
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "::1"])
+async def test_it_listens_where_it_is_told(host):
+    if host == "::1" and not _has_ipv6():
+        pytest.skip("no IPv6 here")
+    reach = "localhost" if host == "0.0.0.0" else host
+    async with InnerServer(app_answering(at_once), host, 0) as server, httpx.AsyncClient() as client:
+        assert (await client.get(server.url.replace(host, reach))).text == "ok"
 
 
 async def test_an_app_whose_start_fails_is_a_clear_error_and_frees_the_port():
@@ -103,7 +127,7 @@ async def test_an_app_whose_start_fails_is_a_clear_error_and_frees_the_port():
 
     tasks = asyncio.all_tasks()
     server = LoopbackServer(Starlette(lifespan=broken))
-    with pytest.raises(LoopbackError, match="start-up failed"):
+    with pytest.raises(InnerServerError, match="start-up failed"):
         async with server:
             pass
     assert asyncio.all_tasks() == tasks

@@ -1,0 +1,32 @@
+"""The words in which the engine tells of itself: values of its metrics' labels."""
+
+from enum import StrEnum
+
+
+class StartKind(StrEnum):
+    """What for a runtime was started: ahead of any message, for a new conversation, for one that goes on."""
+
+    PRESTART = "prestart"
+    START = "start"
+    WAKE = "wake"
+
+
+class Takeover(StrEnum):
+    """What became of a turn whose replica went away."""
+
+    RERUN = "rerun"
+    ENDED = "ended"
+
+
+class Refusal(StrEnum):
+    """What kept a message out of its session's log, though the message itself was in order."""
+
+    BUSY = "busy"
+    TURNS = "turns"
+    LIVE_SESSIONS = "live_sessions"
+    USER_SESSIONS = "user_sessions"
+    MEMORY = "memory"
+    DRAINING = "draining"
+    STORAGE_FAILED = "storage_failed"
+    STORAGE_FULL = "storage_full"
+    TIMEOUT = "timeout"

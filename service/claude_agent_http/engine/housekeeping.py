@@ -1,0 +1,53 @@
+"""What the engine does by itself from time to time: take over, make room, close what nobody uses."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from claude_agent_http.domain.errors import ClaudeAgentError
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Done every `seconds`, and at once when `due` is set. A failure is told in the log, and it goes on."""
+
+    name: str
+    work: Callable[[], Awaitable[object]]
+    seconds: float
+    due: asyncio.Event | None = None
+
+
+class Housekeeping:
+    """Owns one task for each chore."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, chore: Chore) -> None:
+        self._tasks.append(asyncio.create_task(_repeat(chore), name=chore.name))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _repeat(chore: Chore) -> None:
+    due = chore.due or asyncio.Event()
+    while True:
+        due.clear()
+        try:
+            await chore.work()
+        except ClaudeAgentError as error:
+            _log.warning(f"{chore.name} failed", reason=str(error))
+        except Exception:
+            _log.exception(f"{chore.name} failed")
+        try:
+            async with asyncio.timeout(chore.seconds):
+                await due.wait()
+        except TimeoutError:
+            continue

@@ -1,0 +1,69 @@
+"""What other replicas did to the sessions that live here: a message, an interrupt, an end."""
+
+import asyncio
+from collections.abc import Iterable
+
+from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.session import SessionHead, SessionPhase, SessionStatus
+from claude_agent_http.engine.live import LiveSessions
+from claude_agent_http.engine.turn import Turn
+from claude_agent_http.engine.turn_log import unfinished_turn
+from claude_agent_http.engine.worker import SessionWorker
+from claude_agent_http.ports import EventLog
+
+_INTERRUPTS = frozenset({EventType.USER_INTERRUPT})
+_PAGE = 100
+
+
+class Inbox:
+    """See `watch.Held`."""
+
+    def __init__(self, live: LiveSessions, log: EventLog, *, turn_seconds: float) -> None:
+        self._live = live
+        self._log = log
+        self._turn_seconds = turn_seconds
+
+    def held(self) -> Iterable[str]:
+        return self._live.held()
+
+    async def look(self, session_id: str, head: SessionHead | None) -> None:
+        worker = self._live.worker(session_id)
+        lease = worker.journal.lease if worker is not None else None
+        if worker is None or lease is None:
+            return
+        if head is None:
+            worker.discard()
+        elif head.lease_epoch > lease.epoch:  # Not "differs": the row may have been read before our claim.
+            worker.lose()
+        elif worker.turn is not None:
+            await self._look_for_interrupt(worker, worker.turn, head)
+        elif head.phase is SessionPhase.RUNNING:
+            await self._take_in(worker, head)
+        elif head.status is SessionStatus.CLOSED:
+            worker.hibernate()
+
+    async def _look_for_interrupt(self, worker: SessionWorker, turn: Turn, head: SessionHead) -> None:
+        """The log has grown by another hand than this turn's."""
+        if not turn.opened.done() or turn.interrupt_reason is not None:
+            return
+        if not worker.journal.may_hold_foreign(head.last_seq):
+            return
+        after = turn.opened.result().seq
+        found = await self._log.read(head.id, after=after, limit=_PAGE, types=_INTERRUPTS)
+        reason = next((event.data["reason"] for event in found if event.turn_id == turn.id), None)
+        if reason is not None and worker.turn is turn:
+            turn.interrupt(reason, is_stored=True)
+
+    async def _take_in(self, worker: SessionWorker, head: SessionHead) -> None:
+        """A turn that was opened on another replica."""
+        if worker.debt or self._live.draining:
+            return
+        found = await unfinished_turn(self._log, head.id, head.last_seq)
+        if found is None or found.message is None or not worker.may_take_in(found.id):
+            return
+        deadline = asyncio.get_running_loop().time() + self._turn_seconds
+        turn = Turn(found.id, head.id, found.prompt, deadline)
+        turn.opened.set_result(found.message)
+        if found.interrupt is not None:
+            turn.interrupt(found.interrupt, is_stored=True)
+        worker.adopt(turn, [], undo=False)

@@ -1,0 +1,137 @@
+"""Taking over what a replica left behind: turns that nobody runs any more."""
+
+import asyncio
+from datetime import timedelta
+
+import structlog
+
+from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.errors import BusyError, ClaudeAgentError, LeaseLostError, SessionNotFoundError
+from claude_agent_http.domain.event import Event, NewEvent
+from claude_agent_http.domain.lease import Lease
+from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.telemetry import Takeover as Outcome
+from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, TurnError
+from claude_agent_http.engine.closing import closing_events, ended_requests
+from claude_agent_http.engine.journal import Journal
+from claude_agent_http.engine.live import LiveSessions
+from claude_agent_http.engine.membership import Membership
+from claude_agent_http.engine.turn import Turn
+from claude_agent_http.engine.turn_log import UnfinishedTurn, unfinished_turn
+from claude_agent_http.ports import Clock, Ids, Store, Telemetry, Workspaces
+
+_log = structlog.get_logger(__name__)
+_AT_ONCE = 100
+_MOST_RUNS = 2
+_MOST_TRIES = 5  # of a turn that never began: it waited for a place, and its replica was drained
+_CUT = TurnError(ErrorKind.SERVICE_RESTARTED, "the service ended during this turn; send the message again")
+_CUT_SHORT = TurnEnd(StopReason.RETRIES_EXHAUSTED, error=_CUT, interrupted="restart")
+_RUN_AGAIN = TurnError(ErrorKind.SERVICE_RESTARTED, "the service ended during this turn; it is run again")
+
+
+class Takeover:
+    """A turn in which a tool has started is ended, with events that say so: what the tool did, nobody knows.
+    Any other is run again, once, as long as its message is younger than `turn_seconds`."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        live: LiveSessions,
+        membership: Membership,
+        workspaces: Workspaces,
+        clock: Clock,
+        ids: Ids,
+        *,
+        turn_seconds: float,
+        telemetry: Telemetry,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._live = live
+        self._membership = membership
+        self._workspaces = workspaces
+        self._clock = clock
+        self._ids = ids
+        self._turn_seconds = turn_seconds
+        self._telemetry = telemetry
+
+    async def sweep(self) -> int:
+        """Take over what can be taken over now. Returns how many turns; raises StorageError."""
+        orphans = await self._store.leases.orphans(self._membership.replica.id, _AT_ONCE)
+        taken = 0
+        for session in orphans:
+            if not self._live.is_held(session.id):
+                with self._live.taking_over(session.id):
+                    taken += await self._take(session)
+        return taken
+
+    async def _take(self, session: Session) -> bool:
+        """False when it is another's, or nobody's who sees its files, or there is no place for it now."""
+        if self._membership.peers and not await self._workspaces.is_visible(session):
+            _log.warning("a session's files are not on this replica's disk", session_id=session.id)
+            return False
+        try:
+            lease = await self._store.leases.claim(session.id, self._membership.replica.id)
+            if lease is None:
+                return False
+            return await self._settle(session, lease)
+        except (SessionNotFoundError, LeaseLostError):
+            return False
+
+    async def _settle(self, session: Session, lease: Lease) -> bool:
+        turn = await unfinished_turn(self._store.events, session.id, session.last_seq)
+        try:
+            if turn is not None and turn.message is not None and self._may_run(turn, turn.message):
+                self._run(session, lease, turn, turn.message)
+                return True
+            if turn is not None:  # else it has ended since it was found
+                await self._end(session, lease, turn)
+        except BusyError:
+            await self._store.leases.release(lease)
+            return False
+        except ClaudeAgentError:
+            await self._store.leases.release(lease)
+            raise
+        await self._store.leases.release(lease)
+        return turn is not None
+
+    def _may_run(self, turn: UnfinishedTurn, message: Event) -> bool:
+        if turn.tool_started or turn.interrupt is not None:
+            return False
+        age = self._clock.now() - message.processed_at
+        most = _MOST_RUNS if turn.has_begun else _MOST_TRIES
+        return turn.runs < most and age < timedelta(seconds=self._turn_seconds)
+
+    def _run(self, session: Session, lease: Lease, cut: UnfinishedTurn, message: Event) -> None:
+        """Raises BusyError."""
+        deadline = asyncio.get_running_loop().time() + self._turn_seconds
+        turn = Turn(cut.id, session.id, cut.prompt, deadline, requests=cut.requests)
+        turn.opened.set_result(message)
+        again = self._again(cut)
+        turn.requests.run_again()
+        self._live.adopt(session, turn, again, lease)
+        self._telemetry.takeover(Outcome.RERUN)
+        _log.warning("a turn is run again", session_id=session.id, user_id=session.user_id, turn_id=turn.id)
+
+    def _again(self, cut: UnfinishedTurn) -> list[NewEvent]:
+        """What goes before; no error where nothing was lost."""
+        ids = self._ids
+        events = ended_requests(ids, cut.id, cut.requests.open)
+        if cut.has_begun:
+            events.append(vocabulary.session_error(ids.event_id(), cut.id, _RUN_AGAIN, retrying=True))
+        events.append(vocabulary.status_rescheduled(ids.event_id(), cut.id))
+        events.append(vocabulary.status_running(ids.event_id(), cut.id))
+        return events
+
+    async def _end(self, session: Session, lease: Lease, turn: UnfinishedTurn) -> None:
+        end = turn.requests.completed(_CUT_SHORT)
+        events = closing_events(self._ids, turn.id, end, turn.requests.open)
+        await self._journal.append(session.id, events, lease=lease)
+        self._telemetry.takeover(Outcome.ENDED)
+        _log.warning(
+            "a turn that was cut short is ended",
+            session_id=session.id,
+            user_id=session.user_id,
+            turn_id=turn.id,
+        )

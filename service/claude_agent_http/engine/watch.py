@@ -1,0 +1,126 @@
+"""Hears what other replicas did to the sessions that matter here, and asks the database for the rest."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+import structlog
+
+from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.domain.event import Delta, SessionDeleted, Withdrawn
+from claude_agent_http.domain.session import SessionHead
+from claude_agent_http.domain.wakeup import Appended, Changed, Missed, PeersChanged, Wakeup, Wanted
+from claude_agent_http.engine.hub import Hub, Poke
+from claude_agent_http.engine.relay import Relay
+from claude_agent_http.ports import Clock, Ids, SessionStore
+
+_log = structlog.get_logger(__name__)
+
+
+class Held(Protocol):
+    """What the watch needs of the sessions that live here."""
+
+    def held(self) -> Iterable[str]:
+        """Their ids."""
+        ...
+
+    async def look(self, session_id: str, head: SessionHead | None) -> None:
+        """Compare a session that lives here with its row; None when that is gone."""
+        ...
+
+
+class Watch:
+    """Owns one task, which looks at the rows of the sessions that live or are followed here: at those that
+    something was heard of at once, at all of them every `poll_seconds`. `sweep` is set when others may have
+    left sessions behind."""
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        held: Held,
+        hub: Hub,
+        relay: Relay,
+        clock: Clock,
+        ids: Ids,
+        *,
+        poll_seconds: float,
+    ) -> None:
+        self._sessions = sessions
+        self._held = held
+        self._hub = hub
+        self._relay = relay
+        self._clock = clock
+        self._ids = ids
+        self._poll_seconds = poll_seconds
+        self._due: set[str] = set()
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.sweep = asyncio.Event()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._look_for_ever(), name="watch")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def hear(self, wakeup: Wakeup) -> None:
+        match wakeup:
+            case Appended(session_id, seq):
+                self._appended(session_id, seq)
+            case Changed(session_id):
+                self._look_soon(session_id)
+                self.sweep.set()
+            case Wanted(session_id):
+                self._relay.wanted(session_id)
+            case Delta(session_id=session_id) | Withdrawn(session_id=session_id):
+                self._hub.pass_on(wakeup, session_id)
+            case PeersChanged() | Missed():
+                self.sweep.set()
+                self._woken.set()
+
+    def _appended(self, session_id: str, seq: int) -> None:
+        """Its readers here need nothing but the seq, its worker looks closer."""
+        self._hub.pass_on(Poke(seq), session_id)
+        if session_id in self._held.held():
+            self._look_soon(session_id)
+        elif self._hub.wants_deltas(session_id):
+            self._relay.ask(session_id)
+
+    def _look_soon(self, session_id: str) -> None:
+        self._due.add(session_id)
+        self._woken.set()
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            due, self._due = self._due, set()
+            all_of_them = not due
+            try:
+                await self._look({*self._held.held(), *self._hub.followed()} if all_of_them else due)
+            except ClaudeAgentError as error:
+                _log.warning("what other replicas do is not known", reason=str(error))
+            except Exception:
+                _log.exception("the watch failed")
+            await self._rest()
+
+    async def _rest(self) -> None:
+        if not self._due:
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._woken.wait()
+            except TimeoutError:
+                return
+
+    async def _look(self, session_ids: set[str]) -> None:
+        heads = await self._sessions.heads(session_ids)
+        held = set(self._held.held())
+        for session_id in session_ids:
+            head = heads.get(session_id)
+            if session_id in held:
+                await self._held.look(session_id, head)
+            if head is not None:
+                self._hub.pass_on(Poke(head.last_seq), session_id)
+            else:
+                self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
