@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +34,6 @@ from claude_agent_http.runtime.folders import (
     make_folders,
     remove_folders,
 )
-from claude_agent_http.runtime.heartbeat import Heartbeat
 from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
@@ -42,6 +41,7 @@ from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.runtime.toolgate import OrderedGate
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
 from claude_agent_http.runtime.translate import Prompt, TurnTranslator
+from claude_agent_http.runtime.tree import ProcessTree
 
 __all__ = ["CliRuntime", "CliRuntimeFactory"]
 
@@ -74,59 +74,60 @@ class CliRuntimeFactory:
         self._transcripts = transcripts
         self._ids = ids
         self._environ = environ
-        self._heartbeats: set[Heartbeat] = set()
+        self._trees: set[ProcessTree] = set()
         self._until: float | None = None
 
     def hold(self, until: float | None) -> None:
         self._until = until
         if until is not None:
-            for heartbeat in self._heartbeats:
-                heartbeat.beat(until)
+            for tree in self._trees:
+                tree.beat(until)
 
     @asynccontextmanager
     async def open(
         self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
     ) -> AsyncIterator["CliRuntime"]:
-        with self._beating() as heartbeat:
-            async with self._open(session, gate, lease, undo, heartbeat) as runtime:
+        with self._tree() as tree:
+            async with self._open(session, gate, lease, undo, tree) as runtime:
                 yield runtime
 
     @contextlib.contextmanager
-    def _beating(self) -> Iterator[Heartbeat]:
-        heartbeat = Heartbeat()
-        self._heartbeats.add(heartbeat)
+    def _tree(self) -> Iterator[ProcessTree]:
+        tree = ProcessTree()
+        self._trees.add(tree)
         try:
-            yield heartbeat
+            yield tree
         finally:
-            self._heartbeats.discard(heartbeat)
-            heartbeat.close()
+            self._trees.discard(tree)
+            tree.kill()
 
     @asynccontextmanager
     async def _open(
-        self, session: Session, gate: ToolGate, lease: Lease, undo: str | None, heartbeat: Heartbeat
+        self, session: Session, gate: ToolGate, lease: Lease, undo: str | None, tree: ProcessTree
     ) -> AsyncIterator["CliRuntime"]:
         tail, ordered = StderrTail(self._config.secrets), OrderedGate(gate)
         transcripts = SdkTranscripts(self._transcripts, PROJECT_KEY, lease)
         if undo is not None:
             await self._undo(session.id, undo, lease)
         try:
-            client, folders = await self._started(session, ordered, tail, heartbeat, transcripts)
+            client, folders = await self._started(session, ordered, tail, tree, transcripts)
         except BaseException as error:
-            heartbeat.close()
+            tree.end()
             if not isinstance(error, Exception):
                 raise
             message = f"the agent process could not be started ({_reason(error)})"
             raise RuntimeStartError(tail.appended_to(message)) from error
-        try:
-            pid = _read_pid(folders.pid_file)
-            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, pid, heartbeat)
-        finally:
-            ordered.end()
-            await _disconnect(client, heartbeat, self._config.close_grace)
+        async with (
+            AsyncExitStack() as closing
+        ):  # In reverse; who is cancelled in one of them does the others.
+            closing.push_async_callback(transcripts.settle)
+            closing.push_async_callback(asyncio.to_thread, empty_run, folders)
             if self._strays is not None:
-                await self._strays.sweep()
-            await asyncio.to_thread(empty_run, folders)
-            await transcripts.settle()
+                closing.push_async_callback(self._strays.sweep)
+            closing.push_async_callback(_disconnect, client, tree, self._config.close_grace)
+            closing.callback(ordered.end)
+            tree.pid = _read_pid(folders.pid_file)
+            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, tree)
 
     async def _undo(self, session_id: str, turn_id: str, lease: Lease) -> None:
         """Take a turn out of the conversation; with it goes what the disk has and the store has not."""
@@ -146,21 +147,21 @@ class CliRuntimeFactory:
         session: Session,
         gate: OrderedGate,
         tail: StderrTail,
-        heartbeat: Heartbeat,
+        tree: ProcessTree,
         transcripts: SdkTranscripts,
     ) -> tuple[ClaudeSDKClient, SessionFolders]:
         if self._workspaces is not None:
             session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
         folders = await asyncio.to_thread(make_folders, self._config.state_dir, session.id)
-        heartbeat.open(folders.run / "heartbeat")
+        tree.open(folders.run / "heartbeat")
         if self._until is not None:
-            heartbeat.beat(self._until)
+            tree.beat(self._until)
         resumes = await lay_out(self._transcripts, folders, session.cwd, session.id, transcripts.lease)
         store = cast("SessionStore", transcripts)
         start = Start(session, folders, resumes, store, gate.hook, tail.add)
-        await asyncio.to_thread(write_start, self._config, start, heartbeat.path, self._environ)
+        await asyncio.to_thread(write_start, self._config, start, tree.heartbeat_path, self._environ)
         client = ClaudeSDKClient(cli_options(self._config, start))
-        await _connect(client, heartbeat, self._config.start_timeout)
+        await _connect(client, tree, self._config.start_timeout)
         return client, folders
 
 
@@ -175,8 +176,7 @@ class CliRuntime:
         gate: OrderedGate,
         transcripts: SdkTranscripts,
         tail: StderrTail,
-        pid: int | None,
-        heartbeat: Heartbeat,
+        tree: ProcessTree,
     ) -> None:
         self._client = client
         self._ids = ids
@@ -184,8 +184,7 @@ class CliRuntime:
         self._gate = gate
         self._transcripts = transcripts
         self._tail = tail
-        self._pid = pid
-        self._heartbeat = heartbeat
+        self._tree = tree
         self._cost = 0.0
         self._running = False
         self._sent = False
@@ -193,10 +192,10 @@ class CliRuntime:
 
     @property
     def pid(self) -> int | None:
-        return self._pid
+        return self._tree.pid
 
     def kill(self) -> None:
-        self._heartbeat.close()
+        self._tree.end()
 
     async def turn(self, prompt: str, turn_id: str) -> AsyncGenerator[RuntimeItem]:
         uuid = prompt_uuid(turn_id)
@@ -279,11 +278,11 @@ def prompt_uuid(turn_id: str) -> str:
     return str(uuid5(_PROMPTS, turn_id))
 
 
-async def _connect(client: ClaudeSDKClient, heartbeat: Heartbeat, seconds: float) -> None:
+async def _connect(client: ClaudeSDKClient, tree: ProcessTree, seconds: float) -> None:
     """The SDK waits for a minute or more, and as long again for a CLI that does not end: past the limit
     the tree is killed, which makes the SDK give up by itself."""
     loop = asyncio.get_running_loop()
-    late = loop.call_later(seconds, heartbeat.close)
+    late = loop.call_later(seconds, tree.end)
     try:
         await client.connect()
     except Exception as error:
@@ -294,16 +293,16 @@ async def _connect(client: ClaudeSDKClient, heartbeat: Heartbeat, seconds: float
         late.cancel()
 
 
-async def _disconnect(client: ClaudeSDKClient, heartbeat: Heartbeat, seconds: float) -> None:
+async def _disconnect(client: ClaudeSDKClient, tree: ProcessTree, seconds: float) -> None:
     """A CLI ends by itself when its input closes; one that does not is killed with its tree."""
-    late = asyncio.get_running_loop().call_later(seconds, heartbeat.close)
+    late = asyncio.get_running_loop().call_later(seconds, tree.end)
     try:
         await client.disconnect()
     except Exception:  # What the SDK could not tidy up is of no use to anyone, and the tree is ended below.
         return
     finally:
         late.cancel()
-        heartbeat.close()
+        tree.kill()
 
 
 def _read_pid(path: Path) -> int | None:

@@ -111,6 +111,19 @@ async def test_a_child_that_left_its_tree_ends_with_its_session(
     await until_still(beat)
 
 
+async def test_an_agent_that_stops_its_launcher_ends_with_its_session_all_the_same(
+    shared_service: ServiceProcess, client: Client
+) -> None:
+    session = await client.create("stopper")
+    beat = await start_daemon(shared_service, client, session, "stopper")
+    launcher, cli = shared_service.launcher("stopper"), shared_service.cli("stopper")
+    launcher.send_signal(signal.SIGSTOP)
+    assert (await client.http.delete(f"/api/v1/sessions/{session}")).status_code == 204
+    assert [process.is_running() for process in (launcher, cli)] == [False, False]
+    assert shared_service.inhabitants("stopper") == []
+    await until_still(beat)
+
+
 async def test_a_child_that_left_its_tree_ends_when_the_session_hibernates(
     shared_service: ServiceProcess, client: Client
 ) -> None:

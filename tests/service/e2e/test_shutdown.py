@@ -1,8 +1,10 @@
 """SIGTERM: what was accepted gets its answer or a clear end, and no process stays behind."""
 
 import asyncio
+import json
 import signal
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +12,9 @@ from tests.service.e2e.client import Client, bash, said, script, tokens
 from tests.service.e2e.service_process import ServiceProcess, Services
 
 pytestmark = pytest.mark.tier("cli", "linux")
+
+SECRET = "Bearer s3cr3t-mcp-token"
+MCP_SERVER = {"type": "http", "url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": SECRET}}
 
 
 async def test_an_idle_service_ends_within_three_seconds(services: Services) -> None:
@@ -20,6 +25,20 @@ async def test_an_idle_service_ends_within_three_seconds(services: Services) -> 
         began = time.monotonic()
         service.stop()
     assert time.monotonic() - began < 3
+
+
+async def test_an_agent_that_stops_its_launcher_leaves_neither_process_nor_secret(services: Services) -> None:
+    service = services.start(CLAUDE_AGENT_MCP_SERVERS=json.dumps({"m": MCP_SERVER}))
+    async with Client(service.url) as client:
+        session = await client.create("ann")
+        await client.say(
+            session, script(bash("setsid sleep 300 >/dev/null 2>&1 & echo"), {"text": "started"})
+        )
+        assert files_that_hold(service.folder, SECRET)
+        service.launcher("ann").send_signal(signal.SIGSTOP)
+        service.stop()
+    service.assert_nothing_left()
+    assert files_that_hold(service.folder, SECRET) == []
 
 
 async def test_a_turn_that_ends_in_time_is_answered_whole(services: Services) -> None:
@@ -90,3 +109,7 @@ async def until_refused(service: ServiceProcess) -> None:
             except httpx.TransportError:  # accepted just before
                 continue
             assert answer.status_code in {200, 503}
+
+
+def files_that_hold(folder: Path, text: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]

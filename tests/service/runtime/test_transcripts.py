@@ -14,6 +14,7 @@ import pytest
 from claude_agent_sdk import SessionKey, SessionStore, SessionStoreEntry
 from claude_agent_sdk.testing import run_session_store_conformance
 from tests.service.runtime.conftest import REPORT, DemoModel, Runtimes, bash, run_turn, script
+from tests.waiting import until
 
 from claude_agent_http.domain.errors import RuntimeDiedError, StorageError
 from claude_agent_http.domain.lease import Lease
@@ -139,21 +140,25 @@ async def test_a_conversation_goes_on_on_another_disk_and_in_a_moved_workspace(
 @pytest.mark.tier("cli", "linux")
 async def test_a_conversation_cut_in_the_middle_of_a_tool_goes_on(runtimes: Runtimes) -> None:
     async with runtimes.open() as runtime, asyncio.TaskGroup() as tasks:
-        tasks.create_task(_kill_once(runtimes.workspace / "started", runtime.pid))
+        tasks.create_task(_kill_once_it_is_stored("sleep 60", runtimes, runtime.pid))
         with pytest.raises(RuntimeDiedError):
             await run_turn(runtime, script(bash("touch started; sleep 60")))
-    stored = await runtimes.transcripts.load(TranscriptKey(PROJECT_KEY, runtimes.session.id)) or []
-    assert any("sleep 60" in str(entry) for entry in stored if entry["type"] == "assistant")
+    assert (runtimes.workspace / "started").exists()
     async with runtimes.open() as runtime:
         turn = await run_turn(runtime, "what did I say")
     assert "1. (script)" in turn.text
 
 
-async def _kill_once(started: Path, pid: int | None) -> None:
+async def _kill_once_it_is_stored(call: str, runtimes: Runtimes, pid: int | None) -> None:
+    """The tool runs by then, and its use stands in the transcript: the order of these two is the CLI's."""
     assert pid is not None
-    async with asyncio.timeout(20):
-        while not os.path.exists(started):  # noqa: ASYNC110, ASYNC240 - another program's file
-            await asyncio.sleep(0.01)
+
+    async def runs() -> bool:
+        stored = await runtimes.transcripts.load(TranscriptKey(PROJECT_KEY, runtimes.session.id)) or []
+        said = any(call in str(entry) for entry in stored if entry["type"] == "assistant")
+        return said and (runtimes.workspace / "started").exists()
+
+    await until(runs, 20)
     os.kill(pid, signal.SIGKILL)
 
 
