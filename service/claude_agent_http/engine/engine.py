@@ -31,6 +31,7 @@ from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.membership import Membership
+from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.relay import Relay
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
@@ -39,7 +40,6 @@ from claude_agent_http.engine.telemetry import NullTelemetry, tell_refusal
 from claude_agent_http.engine.turn import TIMEOUT, Turn
 from claude_agent_http.engine.turn_log import unfinished_turn
 from claude_agent_http.engine.watch import Watch
-from claude_agent_http.engine.worker import WorkerParts
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Telemetry, Workspaces
 
 _PAGE = 500

@@ -18,8 +18,9 @@ from claude_agent_http.domain.event import NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.admission import Admission, MemoryGauge
+from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.turn import Turn
-from claude_agent_http.engine.worker import SessionWorker, WorkerParts
+from claude_agent_http.engine.worker import SessionWorker
 
 _LAST_SECONDS = 0.5
 _log = structlog.get_logger(__name__)

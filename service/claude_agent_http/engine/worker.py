@@ -1,9 +1,7 @@
 """The owner of one live session: starts its runtime, runs its turns one by one, stops it when idle."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -19,45 +17,22 @@ from claude_agent_http.domain.errors import (
 from claude_agent_http.domain.event import Event, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
-from claude_agent_http.domain.telemetry import StartKind
 from claude_agent_http.domain.turn import ErrorKind, TurnEnd
 from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine.debt import Debt
-from claude_agent_http.engine.journal import Journal, SessionJournal
-from claude_agent_http.engine.limits import Limits
-from claude_agent_http.engine.relay import Relay
-from claude_agent_http.engine.starts import Starts
-from claude_agent_http.engine.telemetry import NullTelemetry, watch
+from claude_agent_http.engine.journal import SessionJournal
+from claude_agent_http.engine.parts import WorkerParts
+from claude_agent_http.engine.session_runtime import SessionRuntime
+from claude_agent_http.engine.telemetry import watch
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_run import TurnRun
 from claude_agent_http.engine.turn_slot import TurnSlot
 from claude_agent_http.engine.turn_writer import TurnWriter
-from claude_agent_http.ports import AgentRuntime, Clock, Ids, Leases, RuntimeFactory, Telemetry, Wakeups
+from claude_agent_http.ports import AgentRuntime
 
 _DEBT_RETRY_SECONDS = 1.0
 _RELEASE_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerParts:
-    """What every worker of an engine shares. `slots` bounds live runtimes, `starts` those being started.
-
-    `replica_id` is this process's at the moment; `lost` gets the turns that another replica took over."""
-
-    journal: Journal
-    relay: Relay
-    leases: Leases
-    wakeups: Wakeups
-    replica_id: Callable[[], str]
-    lost: Callable[[Turn], None]
-    runtimes: RuntimeFactory
-    clock: Clock
-    ids: Ids
-    limits: Limits
-    slots: asyncio.Semaphore
-    starts: Starts
-    telemetry: Telemetry = field(default_factory=NullTelemetry)
 
 
 class SessionWorker:
@@ -80,18 +55,19 @@ class SessionWorker:
         self._slot = TurnSlot(session, self.journal, parts.ids, self.debt, self._touch, parts.lost)
         self._lease: Lease | None = None
         self._last_turn: str | None = None
-        self._undo: str | None = None
-        self._runtime: AgentRuntime | None = None
+        self._runtime = SessionRuntime(
+            session,
+            parts,
+            self._gate,
+            has_turn=lambda: self.turn is not None,
+            is_wanted=self._wants_runtime,
+        )
         self._writing: tuple[Turn, TurnWriter] | None = None
         self._warm = False
         self._hibernate = False
         self._discarded = False
         self._changed = asyncio.Event()
-        self._queueing: asyncio.Timeout | None = None
-        self._starting: asyncio.Timeout | None = None
         self.last_used = parts.clock.monotonic()
-        self.runtime_since: float | None = None
-        self._had_turn = session.message_count > 0
 
     @property
     def turn(self) -> Turn | None:
@@ -100,7 +76,12 @@ class SessionWorker:
 
     @property
     def has_runtime(self) -> bool:
-        return self._runtime is not None
+        return self._runtime.is_up
+
+    @property
+    def runtime_since(self) -> float | None:
+        """When it was up, in the clock's monotonic seconds."""
+        return self._runtime.since
 
     @property
     def hibernating(self) -> bool:
@@ -109,7 +90,7 @@ class SessionWorker:
     @property
     def queued(self) -> bool:
         """Whether it waits for another's runtime to end before its own may start."""
-        return self._queueing is not None
+        return self._runtime.is_queued
 
     def begin(self, turn: Turn) -> None:
         """Give the idle worker a turn; `turn.opened` and `turn.ended` tell the rest."""
@@ -127,7 +108,8 @@ class SessionWorker:
         """
         self._hibernate = False
         self._last_turn = turn.id
-        self._undo = turn.id if undo else self._undo
+        if undo:
+            self._runtime.undo = turn.id
         turn.user_id = self.session.user_id
         watch(turn, self._parts.telemetry)
         self._slot.adopt(turn, first)
@@ -146,8 +128,8 @@ class SessionWorker:
         """Stop the runtime as soon as no turn runs."""
         self._hibernate = True
         self._changed.set()
-        if self._queueing is not None and (self.turn is None or self.journal.is_lost):
-            self._queueing.reschedule(self._now())
+        if self.turn is None or self.journal.is_lost:
+            self._runtime.leave_queue()
 
     def lose(self) -> None:
         """Another replica may run the session: end at once what runs here, and say nothing more."""
@@ -157,10 +139,7 @@ class SessionWorker:
 
     def _leave(self) -> None:
         self.journal.refuse(LeaseLostError(self.session.id))
-        if self._runtime is not None:
-            self._runtime.kill()
-        if self._starting is not None:
-            self._starting.reschedule(self._now())
+        self._runtime.kill()
         self.hibernate()
 
     def hand_over(self) -> None:
@@ -213,6 +192,9 @@ class SessionWorker:
             self.journal.grant(lease)
         return lease
 
+    def _wants_runtime(self) -> bool:
+        return not self.journal.is_lost and (self.turn is not None or not self._hibernate)
+
     def _has_work(self) -> bool:
         if self.journal.is_lost:
             return False
@@ -232,68 +214,17 @@ class SessionWorker:
     async def _live(self) -> None:
         """One life of a runtime: from its start to its end."""
         self._warm = False
+        lease = self.journal.lease
+        if lease is None:
+            return
         try:
-            async with AsyncExitStack() as stack:
-                if await self._got_slot(stack) and (runtime := await self._start(stack)) is not None:
+            async with self._runtime.open(lease) as runtime:
+                if runtime is not None:
                     await self._serve(runtime)
         except LeaseLostError:
             self.lose()
         except RuntimeStartError as error:
-            self._parts.starts.last_error = str(error)
-            self._parts.telemetry.runtime_start_failed()
-            self._log.error("runtime did not start", reason=str(error))
             await self._slot.fail(ErrorKind.RUNTIME_START_FAILED, str(error))
-
-    async def _got_slot(self, stack: AsyncExitStack) -> bool:
-        """False when told to hibernate while all the others keep theirs."""
-        try:
-            async with asyncio.timeout(None) as self._queueing:
-                await stack.enter_async_context(self._parts.slots)
-        except TimeoutError:
-            return False
-        finally:
-            self._queueing = None
-        return True
-
-    async def _start(self, stack: AsyncExitStack) -> AgentRuntime | None:
-        """None when nobody wants the runtime any more by the time that it is this session's turn to start."""
-        began, kind, runtime = 0.0, StartKind.START, None
-        try:
-            async with asyncio.timeout(None) as self._starting:
-                async with self._parts.starts.place(lambda: self.turn is not None):
-                    began, kind = self._parts.clock.monotonic(), self._start_kind()
-                    runtime = await self._opened(stack)
-        except TimeoutError:  # It was lost meanwhile.
-            return None
-        finally:
-            self._starting = None
-        if runtime is None:
-            return None
-        self._undo = None
-        seconds = round(self._parts.clock.monotonic() - began, 3)
-        self._log.info("runtime started", pid=runtime.pid, kind=kind.value, seconds=seconds)
-        self._parts.telemetry.runtime_started(kind, seconds)
-        stack.callback(self._runtime_gone)
-        self._parts.starts.last_error = None
-        self._runtime, self.runtime_since = runtime, self._parts.clock.monotonic()
-        return runtime
-
-    async def _opened(self, stack: AsyncExitStack) -> AgentRuntime | None:
-        lease = self.journal.lease
-        if lease is None or (self._hibernate and self.turn is None):
-            return None
-        opening = self._parts.runtimes.open(self.session, self._gate, lease, undo=self._undo)
-        return await stack.enter_async_context(opening)
-
-    def _start_kind(self) -> StartKind:
-        if self.turn is None:
-            return StartKind.PRESTART
-        return StartKind.WAKE if self._had_turn else StartKind.START
-
-    def _runtime_gone(self) -> None:
-        self._log.info("runtime stopped")
-        self._parts.telemetry.runtime_stopped()
-        self._runtime, self.runtime_since = None, None
 
     async def _serve(self, runtime: AgentRuntime) -> None:
         """Run turns until the session was idle for its time or the runtime is spent."""
@@ -327,9 +258,9 @@ class SessionWorker:
             self._writing = None
             self.debt.owe(writer.unstored)
         if run.runtime_was_dead and self._slot.give_back(turn):
-            self._undo = turn.id
+            self._runtime.undo = turn.id
         else:
-            self._had_turn = True
+            self._runtime.had_turn = True
             await self._slot.end(turn, end)
         return run.runtime_is_spent
 
