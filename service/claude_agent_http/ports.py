@@ -318,7 +318,7 @@ class Telemetry(Protocol):
     """What the engine tells of itself. No method waits or raises. Times are in seconds."""
 
     def turn_began(self) -> None:
-        """Its message is stored; `turn_ended` follows once, unless the process ends before."""
+        """Its message is stored; `turn_ended` follows once, unless another replica takes the turn over."""
         ...
 
     def turn_ended(self, end: TurnEnd, seconds: float) -> None:

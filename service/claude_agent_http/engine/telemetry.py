@@ -19,7 +19,7 @@ def watch(turn: Turn, telemetry: Telemetry) -> None:
             telemetry.turn_began()
 
     def ended(end: asyncio.Future[TurnEnd]) -> None:
-        if _was_stored(turn.opened):
+        if _was_stored(turn.opened) and not turn.is_elsewhere:
             telemetry.turn_ended(end.result(), turn.age)
 
     turn.opened.add_done_callback(began)

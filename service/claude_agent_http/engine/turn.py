@@ -17,7 +17,8 @@ _ANSWERS = TOOL_USES | {EventType.AGENT_MESSAGE, EventType.AGENT_THINKING}
 class Turn:
     """`opened` gives the stored `user.message`, or the error that kept it out of the log; `answering` is done
     when the answer begins; `ended` always gives a TurnEnd, also when the last events could not be stored.
-    `deadline` and `came` are in the event loop's time. `user_id` is the session's, once that is found."""
+    `deadline` and `came` are in the event loop's time. `user_id` is the session's, once that is found.
+    `is_elsewhere`: another replica took it over, and tells of it."""
 
     id: str
     session_id: str
@@ -30,6 +31,7 @@ class Turn:
     _interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_reason: str | None = None
     interrupt_is_stored: bool = False
+    is_elsewhere: bool = False
     _claimed: bool = False
     _given_back: bool = False
     user_id: str | None = None

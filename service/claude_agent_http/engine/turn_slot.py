@@ -103,6 +103,7 @@ class TurnSlot:
         failure = await asyncio.shield(self.debt.settle())
         if isinstance(failure, LeaseLostError):
             self._release()
+            turn.is_elsewhere = True
             self._lost(turn)
             return
         if failure is not None and end.error is None and end.interrupted is None:

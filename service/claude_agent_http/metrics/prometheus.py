@@ -29,8 +29,10 @@ class PrometheusTelemetry:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         Info(f"{PREFIX}build", "Version of the service.", registry=self.registry).info({"version": version})
-        self._turns_begun = self._counter("turns_begun", "Turns whose message was stored.")
-        self._turns = self._counters("turns", "Turns that ended.", "stop_reason", StopReason)
+        self._turns_begun = self._counter(
+            "turns_begun", "Turns that began here: their message was stored, or they were taken over."
+        )
+        self._turns = self._counters("turns", "Turns that ended here.", "stop_reason", StopReason)
         self._interrupts = self._counters(
             "turns_interrupted", "Turns that were interrupted.", "reason", _INTERRUPTS
         )

@@ -15,6 +15,7 @@ from claude_agent_http.domain.event import Delta, Event, EventType, Followed, Se
 from claude_agent_http.domain.session import Session, SessionPhase
 from claude_agent_http.domain.turn import ErrorKind
 from claude_agent_http.engine import Engine, Limits, NewSession
+from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Hang, Say, UseTool, Wait
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store.memory import MemoryStore
@@ -32,6 +33,7 @@ class Replica:
     engine: Engine
     store: MemoryStore
     runtimes: FakeRuntimeFactory
+    telemetry: RecordedTelemetry
 
     async def say(self, session: Session, text: str):
         turn = await self.engine.send(session.id, text)
@@ -58,12 +60,12 @@ class Cluster:
         runtimes = FakeRuntimeFactory(
             self.ids, lambda prompt: self.plays.get(prompt, (Say(f"You said: {prompt}"),))
         )
-        workspaces = FolderWorkspaces(self.folder / folder)
-        engine = Engine(store, runtimes, workspaces, SystemClock(), self.ids, limits, lambda: 100)
+        workspaces, telemetry = FolderWorkspaces(self.folder / folder), RecordedTelemetry()
+        engine = Engine(store, runtimes, workspaces, SystemClock(), self.ids, limits, lambda: 100, telemetry)
         await engine.start()
         self.stack.push_async_callback(engine.stop, 0)
         self.stack.push_async_callback(store.wakeups.close)
-        return Replica(engine, store, runtimes)
+        return Replica(engine, store, runtimes, telemetry)
 
     async def log(self, session: Session) -> list[Event]:
         log = await self.store.events.read(session.id, limit=10_000)
@@ -267,6 +269,8 @@ async def test_a_turn_without_tools_of_a_dead_replica_is_run_again_by_another(cl
     log = await cluster.until_idle(session)
     assert b.runtimes.undone == [turn.id]
     assert {event.turn_id for event in log} == {turn.id}
+    assert (await asyncio.wait_for(asyncio.shield(turn.ended), 5)).error is None
+    assert (len(a.telemetry.turns), len(b.telemetry.turns)) == (0, 1)  # it counts where it ended
     assert (await waiting).error is None
     assert (await b.say(session, "next")).error is None
 
