@@ -1,10 +1,14 @@
 """A pytest plugin for proofs: PROOF=1 lets tests try much more, `--proof-report FILE` writes down what held.
 
 A test says how much it tried with the fixture `proven`: `proven["kill points"] += 1`; the report adds it up.
+What it measured it tells `measured("takeover, seconds", 1.2)`; the report has the median, the 95th
+percentile and the greatest.
 """
 
+import math
 import os
 import platform
+import statistics
 import subprocess
 import time
 from collections import Counter
@@ -18,10 +22,11 @@ import psutil
 import pytest
 from tests.tiers import Tiers
 
-__all__ = ["ProofReport", "amount", "proven", "pytest_addoption", "pytest_configure"]
+__all__ = ["ProofReport", "amount", "measured", "proven", "pytest_addoption", "pytest_configure"]
 
 PROOF = os.environ.get("PROOF", "") not in {"", "0"}
 _PROVEN = "proven"
+_MEASURED = "measured"
 _OUTCOMES = ("passed", "failed", "skipped")
 _RESULTS: dict[int, str] = {
     pytest.ExitCode.OK: "passed",
@@ -41,6 +46,14 @@ def proven(record_property: Callable[[str, object], None]) -> Iterator[Counter[s
     counts: Counter[str] = Counter()
     yield counts
     record_property(_PROVEN, dict(counts))
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Iterator[Callable[[str, float], None]]:
+    """Takes figures for the report, by their name in it; the name gives the unit."""
+    figures: dict[str, list[float]] = {}
+    yield lambda name, figure: figures.setdefault(name, []).append(figure)
+    record_property(_MEASURED, figures)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,6 +93,7 @@ class ProofReport:
         self._began = time.monotonic()
         self._files: dict[str, _File] = {}
         self._proofs: dict[tuple[str, str], _Proof] = {}
+        self._figures: dict[tuple[str, str], list[float]] = {}
         self._bad: list[str] = []
         self._deselected = 0
         self._commit = _commit(config.rootpath)
@@ -116,6 +130,8 @@ class ProofReport:
                 proof = self._proofs.setdefault((what, report.location[0]), _Proof())
                 proof.count += count
                 proof.tests += 1
+            for what, figures in counts.items() if name == _MEASURED and isinstance(counts, dict) else ():
+                self._figures.setdefault((what, report.location[0]), []).extend(figures)
 
     def _lines(self, status: int) -> Iterator[str]:
         yield from ("# Proof", "", "Written by `make proof`; not by hand.", "")
@@ -125,6 +141,10 @@ class ProofReport:
         yield from ("## Proofs", "")
         rows = [(what, proof.count, proof.tests, where) for (what, where), proof in self._proofs.items()]
         yield from _table(("tried", "count", "tests", "by"), sorted(rows))
+        if self._figures:
+            yield from ("## Figures", "")
+            measured = [(what, *_spread(all_), where) for (what, where), all_ in self._figures.items()]
+            yield from _table(("measured", "count", "median", "p95", "most", "by"), sorted(measured))
         yield from ("## Tiers", "", "```text", *self._tiers(), "```", "")
         yield from ("## Tests", "")
         slowest = sorted(self._files.items(), key=lambda item: -item[1].seconds)
@@ -158,6 +178,12 @@ class ProofReport:
         for plugin in self._config.pluginmanager.get_plugins():
             if isinstance(plugin, Tiers):
                 yield from plugin.table()
+
+
+def _spread(figures: list[float]) -> tuple[int, float, float, float]:
+    ordered = sorted(figures)
+    p95 = ordered[math.ceil(0.95 * len(ordered)) - 1]  # the nearest rank
+    return len(ordered), round(statistics.median(ordered), 2), round(p95, 2), round(ordered[-1], 2)
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:

@@ -24,6 +24,10 @@ import pytest
 def test_counts(proven, number): proven["kill points"] += 10 * number
 
 def test_other(): pass
+
+@pytest.mark.parametrize("figures", [range(1, 11), range(11, 21)])
+def test_measures(measured, figures):
+    for figure in figures: measured("takeover, s", figure)
 """
 
 _FAILING = """
@@ -60,12 +64,13 @@ def report(pytester):
 def test_counts_are_added_up(report) -> None:
     lines = report(_TESTS, "--hypothesis-seed=77")
     assert "| kill points | 30 | 2 | test_counts_are_added_up.py |" in lines
+    assert "| takeover, s | 20 | 10.5 | 19 | 20 | test_counts_are_added_up.py |" in lines
     assert "| result | **passed** |" in lines
-    assert "| tests | 3 passed, 0 failed, 0 skipped |" in lines
+    assert "| tests | 5 passed, 0 failed, 0 skipped |" in lines
     assert "| seed | 77 |" in lines
-    assert any(re.fullmatch(r"unit +3 +3 +0 +0", line) for line in lines)
+    assert any(re.fullmatch(r"unit +5 +5 +0 +0", line) for line in lines)
     assert any(
-        re.fullmatch(r"\| test_counts_are_added_up\.py \| 3 \| 0 \| 0 \| [\d.]+ \|", line) for line in lines
+        re.fullmatch(r"\| test_counts_are_added_up\.py \| 5 \| 0 \| 0 \| [\d.]+ \|", line) for line in lines
     )
     assert any(
         re.fullmatch(r"\| machine \| \d+ cores, \d+ GiB, \w+ \w+, \w+ [\d.]+ \|", line) for line in lines
@@ -100,7 +105,7 @@ def test_a_part_is_told_from_the_whole(report, args: tuple[str, ...], extent: st
 def test_without_the_option_nothing_is_written(pytester) -> None:
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile(_TESTS)
-    pytester.runpytest_inprocess("-p", "no:asyncio", "-p", "no:schemathesis").assert_outcomes(passed=3)
+    pytester.runpytest_inprocess("-p", "no:asyncio", "-p", "no:schemathesis").assert_outcomes(passed=5)
     assert not list(pytester.path.glob("*.md"))
 
 
