@@ -17,8 +17,8 @@ class Answer:
 
 
 def answer(events: Iterable[Event], default_time: datetime) -> Answer:
-    """The agent's own messages of one turn joined, and its tool uses; subagents' words are left out, and what
-    was said before the turn was run again."""
+    """The agent's own messages of one turn, an empty line between two, and its tool uses. Subagents' words
+    are left out, and what was said before the turn was run again."""
     texts: list[str] = []
     calls: list[ToolCall] = []
     last = default_time
@@ -32,4 +32,4 @@ def answer(events: Iterable[Event], default_time: datetime) -> Answer:
             texts.append(text_of(event.data))
         elif event.type in TOOL_USES:
             calls.append(ToolCall(tool_name(event.data), event.data["input"]))
-    return Answer("".join(texts), tuple(calls), last)
+    return Answer("\n\n".join(filter(None, texts)), tuple(calls), last)

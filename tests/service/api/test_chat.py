@@ -37,7 +37,7 @@ async def test_the_answer_has_text_and_tool_calls(chat, service, session_id):
     assert datetime.fromisoformat(body.pop("timestamp")).tzinfo is not None
     assert body == {
         "session_id": session_id,
-        "text": "Let me look. Done.",
+        "text": "Let me look. \n\nDone.",
         "tool_calls": [
             {"tool": "Bash", "input": {"command": "ls"}},
             {"tool": "mcp__github__search", "input": {"q": "x"}},

@@ -55,7 +55,7 @@ async def test_tokens_and_tools_in_order(chat, service):
     assert joined(await chat()) == [
         {"type": "text_delta", "text": "one two"},
         {"type": "tool_use", "tool_name": "mcp__github__search", "tool_input": {"q": "x"}},
-        {"type": "text_delta", "text": "three"},
+        {"type": "text_delta", "text": "\n\nthree"},
         {"type": "done"},
     ]
 
@@ -81,13 +81,13 @@ async def test_tokens_come_before_the_turn_ends(wire, service, body):
         async with asyncio.timeout(5):
             assert (await anext(chunks)).data["text"] == "first"
             go.set()
-            assert [sent.data.get("text") async for sent in chunks] == ["second", None]
+            assert [sent.data.get("text") async for sent in chunks] == ["\n\nsecond", None]
 
 
 async def test_streamed_text_is_the_answers_text(chat, service):
     text = "".join(f" {number}\n😀\u2028\u2029\x85\x0b\x1c" for number in range(500))
     service.says["long"] = [Say(text), Say(text, whole=True)]
-    assert text_of(await chat("long")) == text * 2
+    assert text_of(await chat("long")) == f"{text}\n\n{text}"
 
 
 async def test_only_this_turns_items(chat):
@@ -197,7 +197,7 @@ async def test_a_client_that_goes_away_does_not_end_its_turn(wire, service, sess
         ([Say("one")], "one two\n\none"),
         ([Cut("else"), Say("else again")], "one two\n\nelse again"),
         ([UseTool("Bash", {}), Say("one two three")], "one two\n\none two three"),
-        ([Say("hm", thinking=True), Say("one two three"), Say("one two")], "one two threeone two"),
+        ([Say("hm", thinking=True), Say("one two three"), Say("one two")], "one two three\n\none two"),
         ([], "one two"),
     ],
 )
@@ -207,9 +207,9 @@ async def test_what_was_shown_and_then_withdrawn_is_not_shown_twice(wire, servic
     async with asyncio.timeout(5), wire.stream("POST", STREAM, json=body()) as response:
         async for sent in sse(response):
             last, said = sent.data["type"], said + (sent.data["text"] or "")
-            if said == "so:one two":
+            if said == "so:\n\none two":
                 shown.set()
-    assert (said, last) == (f"so:{text}", "done")
+    assert (said, last) == (f"so:\n\n{text}", "done")
 
 
 async def test_text_that_was_withdrawn_for_good_stays_before_the_error(wire, service, body):
