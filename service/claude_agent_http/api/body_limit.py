@@ -11,7 +11,7 @@ from claude_agent_http.api.problems import problem_of
 
 __all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "BodyLimit"]
 
-MAX_BODY_BYTES = 1_048_576
+MAX_BODY_BYTES = 2_097_152  # 100,000 characters take 1.2 MB when each is escaped as two surrogates
 BODY_SECONDS = 30.0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -24,7 +24,9 @@ from claude_agent_http.api.parts import CurrentEngine, SessionId
 from claude_agent_http.api.request_log import is_about
 from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
 from claude_agent_http.api.stream_models import EVENT_STREAM_MODELS
+from claude_agent_http.domain.errors import InvalidInputError
 from claude_agent_http.domain.event import Delta, Event, Followed, SessionDeleted, Withdrawn
+from claude_agent_http.domain.session import Session
 from claude_agent_http.engine import Engine
 
 router = APIRouter(prefix="/api/v1/sessions/{session_id}/events", tags=["events"])
@@ -86,12 +88,22 @@ async def stream(
     """
     session = await engine.get(session_id)
     is_about(request, user_id=session.user_id)
+    start = _start(session, after, last_event_id)
     if wake:
         await engine.wake(session_id)
-    start = session.last_seq if after == "latest" else after
-    if last_event_id is not None:
-        start = last_event_id
     return EventSourceResponse(_messages(engine, session_id, start, deltas), **KEEP_ALIVE)
+
+
+def _start(session: Session, after: int | Literal["latest"], last_event_id: int | None) -> int:
+    """The seq to go on after. One that the log has not reached is of another log, as after a restored backup:
+    who followed it would wait, and miss what comes. Raises InvalidInputError."""
+    field, asked = ("after", after) if last_event_id is None else ("Last-Event-ID", last_event_id)
+    start = session.last_seq if asked == "latest" else asked
+    if start > session.last_seq:
+        raise InvalidInputError(
+            field, f"is {start}, and the log ends at {session.last_seq}; read it again from the beginning"
+        )
+    return start
 
 
 async def _messages(

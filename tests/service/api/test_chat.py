@@ -1,6 +1,7 @@
 """`POST /api/v1/chat`: the whole answer, and every way in which there is none."""
 
 import asyncio
+import json
 from datetime import datetime
 
 import pytest
@@ -49,6 +50,13 @@ async def test_the_answer_has_text_and_tool_calls(chat, service, session_id):
 @pytest.mark.parametrize("message", ["x" * 100_000, "a\x00b", "😀", "\u200d👩\u200d👧", " a ", "ﬃ\u0301"])
 async def test_messages_arrive_as_they_are(chat, message):
     assert (await chat(message)).json()["text"] == f"You said: {message}"
+
+
+async def test_the_longest_message_arrives_however_it_is_escaped(client, chat, service, session_id):
+    message = "😀" * 100_000
+    body = json.dumps({"session_id": session_id, "message": message}, ensure_ascii=True)
+    answer = await client.post(CHAT, content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["text"] == f"You said: {message}"
 
 
 async def test_an_agents_odd_text_arrives_too(chat, service):

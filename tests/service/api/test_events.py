@@ -115,6 +115,18 @@ async def test_bad_positions_of_a_stream(wire, address, value):
         problem(await wire.get(f"{address}/stream", **given), 422)
 
 
+async def test_a_position_behind_the_logs_end_is_refused(wire, address, chat):
+    await chat()
+    last = (await wire.get(address)).json()["data"][-1]["seq"]
+    for field, given in (
+        ("after", {"params": {"after": last + 1}}),
+        ("Last-Event-ID", {"headers": {"Last-Event-ID": str(last + 1)}, "params": {"after": "latest"}}),
+    ):
+        body = problem(await wire.get(f"{address}/stream", **given), 422)
+        assert body["errors"][0]["field"] == field
+        assert f"ends at {last}" in body["detail"]
+
+
 def is_idle(sent):
     return sent.data["type"] == "session.status_idle"
 
