@@ -11,13 +11,14 @@ from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.telemetry import StartKind
 from claude_agent_http.engine.parts import WorkerParts
+from claude_agent_http.engine.turn import Turn
 from claude_agent_http.ports import AgentRuntime, ToolGate
 
 _log = structlog.get_logger(__name__)
 
 
 class SessionRuntime:
-    """`has_turn` tells whether a turn waits for it, `is_wanted` whether anybody does.
+    """`turn` gives the one that waits for it, if any; `is_wanted` tells whether anybody does.
 
     `since` is when it was up, in the clock's monotonic seconds. `undo` names a turn of which the conversation
     must keep nothing when the next one starts."""
@@ -28,7 +29,7 @@ class SessionRuntime:
         parts: WorkerParts,
         gate: ToolGate,
         *,
-        has_turn: Callable[[], bool],
+        turn: Callable[[], Turn | None],
         is_wanted: Callable[[], bool],
     ) -> None:
         self.since: float | None = None
@@ -37,7 +38,7 @@ class SessionRuntime:
         self._session = session
         self._parts = parts
         self._gate = gate
-        self._has_turn = has_turn
+        self._turn = turn
         self._is_wanted = is_wanted
         self._runtime: AgentRuntime | None = None
         self._queueing: asyncio.Timeout | None = None
@@ -84,7 +85,7 @@ class SessionRuntime:
         try:
             async with (
                 asyncio.timeout(None) as self._starting,
-                self._parts.starts.place(self._has_turn),
+                self._parts.starts.place(lambda: self._turn() is not None),
             ):
                 return await self._started(stack, lease) if self._is_wanted() else None
         except TimeoutError:  # It was killed meanwhile.
@@ -111,7 +112,7 @@ class SessionRuntime:
         return runtime
 
     def _kind(self) -> StartKind:
-        if not self._has_turn():
+        if self._turn() is None:
             return StartKind.PRESTART
         return StartKind.WAKE if self.had_turn else StartKind.START
 
@@ -122,8 +123,10 @@ class SessionRuntime:
 
     @property
     def _log(self) -> structlog.stdlib.BoundLogger:
+        turn = self._turn()
+        turn_id = {} if turn is None else {"turn_id": turn.id}
         log: structlog.stdlib.BoundLogger = _log.bind(
-            session_id=self._session.id, user_id=self._session.user_id
+            session_id=self._session.id, user_id=self._session.user_id, **turn_id
         )
         return log
 

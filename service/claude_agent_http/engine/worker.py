@@ -59,7 +59,7 @@ class SessionWorker:
             session,
             parts,
             self._gate,
-            has_turn=lambda: self.turn is not None,
+            turn=lambda: self.turn,
             is_wanted=self._wants_runtime,
         )
         self._writing: tuple[Turn, TurnWriter] | None = None
