@@ -16,7 +16,8 @@ _LATE_SECONDS = 1
 
 
 class DrainingServer(uvicorn.Server):
-    """`serve` returns after SIGTERM or SIGINT, when `drain` is done and the last response is sent.
+    """`serve` returns after SIGTERM, SIGINT or SIGHUP (its terminal was closed), when `drain` is done and the
+    last response is sent.
 
     A second signal cuts the rest short. The process ends normally, not by the signal, so that what was
     opened before `serve` can be closed after it.
@@ -55,7 +56,7 @@ class DrainingServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         for number in numbers:
             loop.add_signal_handler(number, self._signalled)
         try:

@@ -27,6 +27,19 @@ async def test_an_idle_service_ends_within_three_seconds(services: Services) -> 
     assert time.monotonic() - began < 3
 
 
+async def test_a_terminal_that_is_closed_drains_too(services: Services) -> None:
+    service = services.start()
+    async with Client(service.url) as client:
+        session = await client.create()
+        chat = asyncio.create_task(client.say(session, script(tokens(50, 20))))
+        async with client.follow(session, deltas=True) as reader:
+            await reader.until(lambda me: bool(me.deltas))
+            service.kill(signal.SIGHUP)
+            assert await chat == said(50)
+    assert await asyncio.to_thread(service.wait) == 0
+    service.assert_nothing_left()
+
+
 async def test_an_agent_that_stops_its_launcher_leaves_neither_process_nor_secret(services: Services) -> None:
     service = services.start(CLAUDE_AGENT_MCP_SERVERS=json.dumps({"m": MCP_SERVER}))
     async with Client(service.url) as client:
