@@ -48,10 +48,12 @@ class SettingsError(Exception):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)`, or nothing where no known name is near."""
-    names = sorted(known)
-    tails = [name for name in names if name.rpartition(".")[2] == word.rpartition(".")[2]]
-    near = tails[:1] or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    names = {name.casefold(): name for name in sorted(known)}
+    sought = word.casefold()
+    tails = [name for name in names if name.rpartition(".")[2] == sought.rpartition(".")[2]]
+    same = [sought] if sought in names else tails[:1]
+    near = same or difflib.get_close_matches(sought, names, n=1, cutoff=0.6)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def describe(detail: ErrorDetails, *, show: Any = None) -> str:

@@ -159,6 +159,7 @@ def test_other_bad_environments(environ: dict[str, str], wanted: str, tmp_path: 
 
 BAD_FILES = [
     ("api:\n  prot: 1\n", 2, "api.prot", "unknown key; did you mean 'api.port'?"),
+    ("API:\n  port: 1\n", 1, "API", "unknown key; did you mean 'api'?"),
     ("aip:\n  port: 1\n", 1, "aip", "unknown key; did you mean 'api'?"),
     ("port: 8000\n", 1, "port", "unknown key; did you mean 'api.port'?"),
     ("session:\n  max_sessions: 3\n", 2, "session.max_sessions", "did you mean 'api.max_sessions'?"),

@@ -183,6 +183,7 @@ def test_yaml_reads_on_and_off_as_truth(word: str, wanted: str, tmp_path: Path):
     ("name", "wanted"),
     [
         (f"{V}MAX_SESSION", f"did you mean '{V}MAX_SESSIONS'?"),
+        (f"{V}api_port", f"did you mean '{V}API_PORT'?"),
         (f"{V}SESSION_STORGE", f"did you mean '{V}SESSION_STORAGE'?"),
         (f"{V}QQQ_ZZZ_WWW", "is unknown and has no effect"),
     ],
