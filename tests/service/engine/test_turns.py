@@ -42,7 +42,7 @@ async def test_the_answer_is_the_agents_own_words_and_tools(harness: Harness) ->
     await harness.engine.wait(turn, 10)
     events = await harness.engine.turn_events(turn)
     said = answer(events, session.created_at)
-    assert said.text == "one two"
+    assert said.text == "one \n\ntwo"
     assert [(call.tool, call.input) for call in said.tool_calls] == [("Bash", {"command": "ls"})]
     assert said.timestamp == events[-1].processed_at
 
