@@ -51,6 +51,10 @@ format: $(DEV_READY) ## rewrite the code in the house style
 bench: $(DEV_READY) ## measure the service beside the bare SDK; ARGS go to the benchmark
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
+.PHONY: soak
+soak: $(DEV_READY) ## keep the service busy for half an hour and see whether it grows; ARGS='--minutes 2'
+	@$(BIN)/python tests/bench/soak/run.py $(ARGS)
+
 .PHONY: setup
 setup: $(DEV_READY) ## make .venv ready for development (the other commands do so too)
 

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Literal
 
-__all__ = ["Figure", "Target", "distribution", "quantile"]
+__all__ = ["Figure", "Finding", "NotMeasured", "Target", "distribution", "quantile"]
 
 Statistic = Literal["value", "p50", "p99"]
 
@@ -59,6 +60,33 @@ class Figure:
         p50, p99 = quantile(samples, 0.5), quantile(samples, 0.99)
         return cls(name, what, unit, p50, len(samples), p50, p99, targets, compared_with, details or {})
 
+    @classmethod
+    def ratio(
+        cls,
+        served: Sequence[float],
+        bare: Sequence[float],
+        *,
+        name: str,
+        what: str,
+        beside: str,
+        targets: tuple[Target, ...],
+        details: Mapping[str, Any] | None = None,
+    ) -> "Figure":
+        """The medians' ratio of samples that were taken in pairs; p50 and p99 are of the pairs' ratios."""
+        ratios = [one / other for one, other in zip(served, bare, strict=True)]
+        return cls(
+            name=name,
+            what=f"{what}, over the bare SDK; ratio of medians",
+            unit="x",
+            value=median(served) / median(bare),
+            n=len(served),
+            p50=quantile(ratios, 0.5),
+            p99=quantile(ratios, 0.99),
+            targets=targets,
+            compared_with={"name": beside, **distribution(bare), **distribution(served, "service_")},
+            details=details or {},
+        )
+
     @property
     def met(self) -> bool | None:
         """None without a target."""
@@ -87,6 +115,27 @@ class Figure:
         if measured is None:
             raise ValueError(f"{self.name} has no {statistic}")
         return measured
+
+
+@dataclass(frozen=True, slots=True)
+class NotMeasured:
+    """A figure that could not be had, and why: a reader is to see that it is missing."""
+
+    name: str
+    what: str
+    reason: str
+
+    def as_json(self, environment: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "what": self.what,
+            "value": None,
+            "not_measured": self.reason,
+            "environment": environment,
+        }
+
+
+Finding = Figure | NotMeasured
 
 
 def quantile(samples: Sequence[float], share: float) -> float:

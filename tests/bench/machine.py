@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Usage", "clean_environment", "environment", "tree", "usage"]
+__all__ = ["Usage", "bare_clis", "clean_environment", "environment", "tree", "usage"]
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH")
 _PACKAGES = ("claude-agent-sdk", "fastapi", "uvicorn", "sqlalchemy")
@@ -44,6 +44,11 @@ def usage(pid: int) -> Usage:
 def tree(pid: int) -> Usage:
     """Of every descendant of a process, without itself."""
     return Usage(psutil.Process(pid).children(recursive=True))
+
+
+def bare_clis() -> Usage:
+    """Of the CLIs of this process's own clients: its children but for the service and the demo model."""
+    return Usage(child for child in psutil.Process().children() if child.name() == "claude")
 
 
 def clean_environment() -> None:

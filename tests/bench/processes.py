@@ -1,37 +1,54 @@
 """The service and the demo model, each in a process of its own, as a user starts them."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 __all__ = ["Running", "demo_model", "service"]
 
+_PROGRAM = ("-m", "claude_agent_http")
 _START_SECONDS = 60
 _END_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
+    """`log` is what the process wrote so far, one JSON object a line where it is the service's."""
+
     url: str
     pid: int
+    log: Path
+
+    def records(self) -> list[dict[str, Any]]:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def logged(self, event: str, key: str) -> list[Any]:
+        """What the service told under `key` each time that `event` happened."""
+        return [record[key] for record in self.records() if record.get("event") == event]
 
 
 @asynccontextmanager
 async def demo_model(folder: Path) -> AsyncIterator[Running]:
-    async with _running("demo-model", "/healthz", folder / "demo-model", {}) as running:
+    async with _running([*_PROGRAM, "demo-model"], "/healthz", folder / "demo-model", {}) as running:
         yield running
 
 
 @asynccontextmanager
-async def service(folder: Path, model_url: str, **settings: object) -> AsyncIterator[Running]:
-    """On SQLite in `folder`. `settings` are variables without their CLAUDE_AGENT_, in lower case."""
+async def service(
+    folder: Path, model_url: str, *, program: Sequence[str] = _PROGRAM, **settings: object
+) -> AsyncIterator[Running]:
+    """On SQLite in `folder`. `settings` are variables without their CLAUDE_AGENT_, in lower case; `program`
+    is what Python runs."""
     given = {f"CLAUDE_AGENT_{name.upper()}": str(value) for name, value in settings.items()}
     limits = {
         "CLAUDE_AGENT_MAX_SESSIONS": "100",
@@ -42,25 +59,26 @@ async def service(folder: Path, model_url: str, **settings: object) -> AsyncIter
         "CLAUDE_AGENT_CONTAINER": "no",
     }
     model = {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "demo"}
-    async with _running("serve", "/readyz", folder, {**limits, **model, **given}) as running:
+    variables = {**limits, **model, **given}
+    async with _running([*program, "serve"], "/readyz", folder, variables) as running:
         yield running
 
 
 @asynccontextmanager
 async def _running(
-    command: str, probe: str, folder: Path, environment: dict[str, str]
+    arguments: Sequence[str], probe: str, folder: Path, environment: dict[str, str]
 ) -> AsyncIterator[Running]:
     port, log = _free_port(), _new_log(folder)
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "claude_agent_http", command, "--port", str(port)),
+            *(sys.executable, *arguments, "--port", str(port)),
             cwd=folder,
             env={**os.environ, **environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
-    running = Running(f"http://127.0.0.1:{port}", process.pid)
+    running = Running(f"http://127.0.0.1:{port}", process.pid, log)
     try:
         await _answers(f"{running.url}{probe}", process, log)
         yield running

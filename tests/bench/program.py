@@ -15,26 +15,46 @@ from typing import Any
 import uvloop
 from rich.console import Console
 from tests.bench.bench import Bench
-from tests.bench.figure import Figure
+from tests.bench.figure import Figure, Finding
 from tests.bench.machine import clean_environment, environment
-from tests.bench.measures import append, create, first_token, first_turn, memory, stored, warm_turn
+from tests.bench.measures import (
+    append,
+    create,
+    cross_replica,
+    first_token,
+    first_turn,
+    hibernated,
+    many_on_few,
+    memory,
+    postgres_engine,
+    readers,
+    stored,
+    wake,
+    warm_turn,
+)
 from tests.bench.processes import demo_model
 from tests.bench.report import print_table, write_docs
 
 from claude_agent_http import logs
 
-__all__ = ["main"]
+__all__ = ["MEASURES", "main"]
 
-Measure = Callable[[Bench], Awaitable[list[Figure]]]
+Measure = Callable[[Bench], Awaitable[Sequence[Finding]]]
 
-_MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, Measure] = {
     "create": create.measure,
     "warm_turn": warm_turn.measure,
     "first_turn": first_turn.measure,
+    "wake": wake.measure,
     "first_token": first_token.measure,
     "stored": stored.measure,
+    "hibernated": hibernated.measure,
+    "readers": readers.measure,
     "append": append.measure,
+    "postgres_engine": postgres_engine.measure,
+    "cross_replica": cross_replica.measure,
     "memory": memory.measure,
+    "many_on_few": many_on_few.measure,
 }
 _ROOT = Path(__file__).resolve().parents[2]
 _RESULTS = _ROOT / "bench-results" / "figures.jsonl"
@@ -51,29 +71,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with folder_of_run as folder:
         known = environment(Path(folder), quick=options.quick)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures = runner.run(_measured(options, Path(folder).resolve(), console))
-    _write(options.json, figures, known)
-    print_table(Console(width=None if sys.stdout.isatty() else 200), figures)
+            findings = runner.run(_measured(options, Path(folder).resolve(), console))
+    _write(options.json, findings, known)
+    print_table(Console(width=None if sys.stdout.isatty() else 200), findings)
     if options.write_docs:
-        write_docs(_DOCS, figures, known)
-    return int(options.check and any(figure.met is False for figure in figures))
+        write_docs(_DOCS, findings, known)
+    return int(options.check and any(isinstance(one, Figure) and one.met is False for one in findings))
 
 
-async def _measured(options: argparse.Namespace, folder: Path, console: Console) -> list[Figure]:
-    figures: list[Figure] = []
+async def _measured(options: argparse.Namespace, folder: Path, console: Console) -> list[Finding]:
+    findings: list[Finding] = []
     async with demo_model(folder) as model:
-        for name in options.only or _MEASURES:
+        for name in options.only or MEASURES:
             started = time.monotonic()
             own = folder / name
             own.mkdir(parents=True)
-            figures += await _MEASURES[name](Bench(own, model, options.quick))
+            findings += await MEASURES[name](Bench(own, model, options.quick))
             console.print(f"measured {name} in {time.monotonic() - started:.1f} s")
-    return figures
+    return findings
 
 
-def _write(path: Path, figures: Sequence[Figure], known: dict[str, Any]) -> None:
+def _write(path: Path, findings: Sequence[Finding], known: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(figure.as_json(known)) for figure in figures]
+    lines = [json.dumps(finding.as_json(known)) for finding in findings]
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
@@ -84,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="few samples: shows that it runs, not how fast it is"
     )
-    parser.add_argument("--only", action="append", choices=_MEASURES, help="this measure; may be repeated")
+    parser.add_argument("--only", action="append", choices=MEASURES, help="this measure; may be repeated")
     parser.add_argument(
         "--json",
         type=Path,

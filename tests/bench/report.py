@@ -7,44 +7,45 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from tests.bench.figure import Figure
+from tests.bench.figure import Figure, Finding
 
 __all__ = ["print_table", "write_docs"]
 
 _BEGIN = "<!-- figures: written by make bench ARGS=--write-docs -->"
 _END = "<!-- end of figures -->"
 _COLUMNS = ("figure", "value", "p50", "p99", "n", "target", "met", "beside it")
-_MET = {True: ("yes", "green"), False: ("NO", "bold red"), None: ("", "")}
+_MET = {True: "yes", False: "NO", None: ""}
+_STYLES = {"yes": "green", "NO": "bold red"}
 
 
-def print_table(console: Console, figures: Sequence[Figure]) -> None:
+def print_table(console: Console, findings: Sequence[Finding]) -> None:
     table = Table(*_COLUMNS)
-    for figure in figures:
-        *cells, met, beside = _cells(figure)
-        table.add_row(*cells, Text(met, _MET[figure.met][1]), beside)
+    for finding in findings:
+        *cells, met, beside = _cells(finding)
+        table.add_row(*cells, Text(met, _STYLES.get(met, "")), beside)
     console.print(table)
 
 
-def write_docs(path: Path, figures: Sequence[Figure], environment: Mapping[str, Any]) -> None:
+def write_docs(path: Path, findings: Sequence[Finding], environment: Mapping[str, Any]) -> None:
     """Replace what stands between the markers. Raises ValueError when they are missing."""
     text = path.read_text(encoding="utf-8")
     head, begin, rest = text.partition(_BEGIN)
     _, end, tail = rest.partition(_END)
     if not begin or not end:
         raise ValueError(f"{path}: {_BEGIN} and {_END} must stand in it")
-    path.write_text(f"{head}{begin}\n{_markdown(figures, environment)}\n{end}{tail}", encoding="utf-8")
+    path.write_text(f"{head}{begin}\n{_markdown(findings, environment)}\n{end}{tail}", encoding="utf-8")
 
 
-def _markdown(figures: Sequence[Figure], environment: Mapping[str, Any]) -> str:
+def _markdown(findings: Sequence[Finding], environment: Mapping[str, Any]) -> str:
     machine = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in environment.items())
     lines = [
         f"Measured: {machine}.",
         "",
         _row(_COLUMNS),
         _row(["---"] * len(_COLUMNS)),
-        *(_row(_cells(figure)) for figure in figures),
+        *(_row(_cells(finding)) for finding in findings),
         "",
-        *(f"- `{figure.name}`: {figure.what}" for figure in figures),
+        *(f"- `{finding.name}`: {finding.what}" for finding in findings),
     ]
     return "\n".join(lines)
 
@@ -53,7 +54,13 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cells(figure: Figure) -> list[str]:
+def _cells(finding: Finding) -> list[str]:
+    if isinstance(finding, Figure):
+        return _cells_of_figure(finding)
+    return [finding.name, "not measured", *[""] * 5, finding.reason]
+
+
+def _cells_of_figure(figure: Figure) -> list[str]:
     return [
         figure.name,
         f"{_number(figure.value)} {figure.unit}",
@@ -61,7 +68,7 @@ def _cells(figure: Figure) -> list[str]:
         _number(figure.p99),
         f"{figure.n:,}",
         ", ".join(map(str, figure.targets)),
-        _MET[figure.met][0],
+        _MET[figure.met],
         _beside(figure.compared_with),
     ]
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage, SessionStore, StreamEvent
+from tests.bench.timed import Timed
 
 from claude_agent_http.domain.session import Session
 from claude_agent_http.runtime.config import RuntimeConfig
@@ -20,7 +21,7 @@ from claude_agent_http.runtime.options import Start, cli_environment, cli_option
 from claude_agent_http.runtime.startfiles import bundled_cli
 from claude_agent_http.settings import Settings
 
-__all__ = ["SdkSide", "sdk_side"]
+__all__ = ["BareConversation", "SdkSide", "sdk_side"]
 
 _LIMIT_SECONDS = 120
 
@@ -34,49 +35,63 @@ class SdkSide:
 
     async def turn(self, message: str) -> float:
         """From the query to its ResultMessage."""
-        started = time.perf_counter()
-        await self.first_text(message)
-        return (time.perf_counter() - started) * 1000
+        return (await self.timed(message)).whole_ms
 
-    async def first_text(self, message: str) -> tuple[str, int]:
-        """The first piece of text, and when it was there (nanoseconds of the host's clock)."""
-        text, at = "", 0
+    async def timed(self, message: str) -> Timed:
+        """A turn from its query to its ResultMessage."""
+        asked, first, text = time.time_ns(), 0, ""
         async with asyncio.timeout(_LIMIT_SECONDS):
             await self._client.query(message)
             async for received in self._client.receive_response():
-                if not at and isinstance(received, StreamEvent) and (piece := _piece(received.event)):
-                    text, at = piece, time.time_ns()
+                if not first and isinstance(received, StreamEvent) and (piece := _piece(received.event)):
+                    text, first = piece, time.time_ns()
                 if isinstance(received, ResultMessage) and received.is_error:
                     raise RuntimeError(f"the turn failed: {received.result}")
-        return text, at
+        return Timed(asked, first, time.time_ns(), text)
+
+
+class BareConversation:
+    """A conversation whose client may come and go, as the CLI keeps it on disk."""
+
+    def __init__(self, folder: Path, model_url: str) -> None:
+        self._config = _config(folder, model_url)
+        self._session = _session(folder)
+        self._folders = make_folders(self._config.state_dir, self._session.id)
+        write_private(self._folders.settings_file, cli_settings())
+        self._begun = False
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[SdkSide]:
+        """A client connected in the caller's task, disconnected at exit; it resumes what was begun before."""
+        client = ClaudeSDKClient(self._options())
+        started = time.perf_counter()
+        await client.connect()
+        self._begun = True
+        try:
+            yield SdkSide(client, (time.perf_counter() - started) * 1000)
+        finally:
+            await client.disconnect()
+
+    def _options(self) -> ClaudeAgentOptions:
+        """The service's own options, without its launcher, its transcript store and its hook."""
+        served = cli_options(self._config, _start(self._session, self._folders))
+        return replace(
+            served,
+            cli_path=bundled_cli(),
+            env=cli_environment(self._config, self._folders, os.environ, root=os.geteuid() == 0),
+            session_id=None if self._begun else self._session.id,
+            resume=self._session.id if self._begun else None,
+            session_store=None,
+            session_store_flush=ClaudeAgentOptions().session_store_flush,
+            hooks=None,
+        )
 
 
 @asynccontextmanager
 async def sdk_side(folder: Path, model_url: str) -> AsyncIterator[SdkSide]:
-    """A client connected in the caller's task, disconnected at exit."""
-    client = ClaudeSDKClient(_options(folder, model_url))
-    started = time.perf_counter()
-    await client.connect()
-    try:
-        yield SdkSide(client, (time.perf_counter() - started) * 1000)
-    finally:
-        await client.disconnect()
-
-
-def _options(folder: Path, model_url: str) -> ClaudeAgentOptions:
-    """The service's own options, without its launcher, its transcript store and its hook."""
-    session, config = _session(folder), _config(folder, model_url)
-    folders = make_folders(config.state_dir, session.id)
-    write_private(folders.settings_file, cli_settings())
-    served = cli_options(config, _start(session, folders))
-    return replace(
-        served,
-        cli_path=bundled_cli(),
-        env=cli_environment(config, folders, os.environ, root=os.geteuid() == 0),
-        session_store=None,
-        session_store_flush=ClaudeAgentOptions().session_store_flush,
-        hooks=None,
-    )
+    """A client of a new conversation, connected in the caller's task, disconnected at exit."""
+    async with BareConversation(folder, model_url).connected() as side:
+        yield side
 
 
 def _config(folder: Path, model_url: str) -> RuntimeConfig:

@@ -2,75 +2,88 @@
 
 import asyncio
 import time
-import warnings
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.bench import Bench
 from tests.bench.figure import Figure, Target
-from tests.postgres import start_postgres
-from tests.probes import PROBES
 
 from claude_agent_http.engine import Engine, Limits, NewSession
 from claude_agent_http.ports import Store
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Say, Step, UseTool
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
-from claude_agent_http.store import postgres_store, sqlite_store
+from claude_agent_http.store import sqlite_store
 from claude_agent_http.system import RandomIds, SystemClock
 
-__all__ = ["measure"]
+__all__ = ["SESSIONS", "Talked", "engine_on", "measure", "messages", "new_sessions", "talk"]
 
-_SESSIONS = 20
+SESSIONS = 20
+"""That take their turns at once."""
 _TURN_SECONDS = 120
 _PAGE = 1000
 _TEXT = "a message of some forty characters, whole"
 
 
+@dataclass(frozen=True, slots=True)
+class Talked:
+    """`stored` events in turns of `a_turn` events each; `began` and `ended` are Unix seconds."""
+
+    stored: int
+    a_turn: int
+    began: float
+    ended: float
+
+
 async def measure(bench: Bench) -> list[Figure]:
-    messages: Sequence[Step] = [Say(_TEXT, whole=True)] * bench.count(200, 20)
     tools: Sequence[Step] = [UseTool()] * bench.count(50, 5)
-    clock, turns = SystemClock(), bench.count(4, 2)
-    figures = []
-    for kind, steps in (("messages", messages), ("tools", tools)):
-        store = sqlite_store(bench.folder / f"{kind}.db", clock)
-        figures.append(await _figure(f"sqlite.{kind}", bench.folder, store, steps, turns))
-    if PROBES["postgres"]() is None:
-        figures += await _on_postgres(bench.folder, messages, turns)
-    return figures
+    said, turns = messages(bench.count(200, 20)), bench.count(4, 2)
+    target = Target("value", 5000, at_least=True)
+    return [
+        await _figure(bench.folder, "messages", said, turns, (target,)),
+        await _figure(bench.folder, "tools", tools, turns, ()),
+    ]
 
 
-async def _on_postgres(folder: Path, steps: Sequence[Step], turns: int) -> list[Figure]:
-    with ExitStack() as stack, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")  # it does well without
-        # In a thread: starting it takes more than a second.
-        server = await asyncio.to_thread(stack.enter_context, start_postgres())
-        store = postgres_store(server.url("postgres"), SystemClock())
-        return [await _figure("postgres.messages", folder, store, steps, turns)]
+def messages(count: int) -> Sequence[Step]:
+    """A turn of so many messages, each of three events."""
+    return [Say(_TEXT, whole=True)] * count
 
 
-async def _figure(name: str, folder: Path, store: Store, steps: Sequence[Step], turns: int) -> Figure:
-    async with _engine(folder, store, steps) as engine:
-        sessions = [(await engine.create(NewSession(f"user-{number}"))).id for number in range(_SESSIONS)]
-        started = time.perf_counter()
-        await asyncio.gather(*(_talk(engine, session_id, turns) for session_id in sessions))
-        elapsed = time.perf_counter() - started
-        stored = [await _dense(engine, session_id) for session_id in sessions]
-    target = (Target("value", 5000, at_least=True),) if name == "sqlite.messages" else ()
+async def _figure(
+    folder: Path, kind: str, steps: Sequence[Step], turns: int, targets: tuple[Target, ...]
+) -> Figure:
+    store = sqlite_store(folder / f"{kind}.db", SystemClock())
+    async with engine_on(folder, store, steps) as engine:
+        talked = await talk(engine, await new_sessions(engine), turns)
     return Figure(
-        name=f"append.{name}",
-        what=f"events stored, {_SESSIONS} sessions at once, {stored[0] // turns} events a turn",
+        name=f"append.sqlite.{kind}",
+        what=f"events stored, {SESSIONS} sessions at once, {talked.a_turn} events a turn",
         unit="events/s",
-        value=sum(stored) / elapsed,
-        n=sum(stored),
-        targets=target,
+        value=talked.stored / (talked.ended - talked.began),
+        n=talked.stored,
+        targets=targets,
     )
 
 
+async def new_sessions(engine: Engine) -> list[str]:
+    return [(await engine.create(NewSession(f"user-{number}"))).id for number in range(SESSIONS)]
+
+
+async def talk(engine: Engine, sessions: Sequence[str], turns: int) -> Talked:
+    """So many turns in each of the sessions, all sessions at once."""
+    began = time.time()
+    await asyncio.gather(*(_talk(engine, session_id, turns) for session_id in sessions))
+    ended = time.time()
+    stored = [await _dense(engine, session_id) for session_id in sessions]
+    return Talked(sum(stored), stored[0] // turns, began, ended)
+
+
 @asynccontextmanager
-async def _engine(folder: Path, store: Store, steps: Sequence[Step]) -> AsyncIterator[Engine]:
+async def engine_on(folder: Path, store: Store, steps: Sequence[Step]) -> AsyncIterator[Engine]:
     ids, clock = RandomIds(), SystemClock()
-    limits = Limits(max_live=_SESSIONS, max_turns_at_once=_SESSIONS, prestart=False)
+    limits = Limits(max_live=SESSIONS, max_turns_at_once=SESSIONS, prestart=False)
     runtimes = FakeRuntimeFactory(ids, lambda _prompt: steps)
     async with AsyncExitStack() as stack:
         await store.open()

@@ -1,7 +1,6 @@
 """How long the model's first token is under way: the model writes the moment of its sending into it."""
 
 import json
-import re
 
 from tests.bench.bench import Bench
 from tests.bench.figure import Figure, Target, distribution
@@ -11,7 +10,6 @@ __all__ = ["measure"]
 
 # The pauses part the first token from what stands before and behind it, as with a real model.
 _STAMPED = json.dumps({"script": [{"text": "{{now}} is when this was sent", "first_ms": 20, "delay_ms": 10}]})
-_STAMP = re.compile(r"\d{15,}")
 
 
 async def measure(bench: Bench) -> list[Figure]:
@@ -19,8 +17,8 @@ async def measure(bench: Bench) -> list[Figure]:
     async with live_pool(bench, 1) as pool:
         served, bare = [], []
         for _ in range(count):
-            bare.append(_under_way(*await pool.bare[0].first_text(_STAMPED)))
-            served.append(_under_way(*await pool.http.first_text(pool.sessions[0], _STAMPED)))
+            bare.append((await pool.bare[0].timed(_STAMPED)).from_model_ms)
+            served.append((await pool.http.timed(pool.sessions[0], _STAMPED)).from_model_ms)
     added = [one - other for one, other in zip(served, bare, strict=True)]
     return [
         Figure.of(
@@ -33,10 +31,3 @@ async def measure(bench: Bench) -> list[Figure]:
             details=distribution(added, "added_"),
         )
     ]
-
-
-def _under_way(text: str, arrived: int) -> float:
-    stamp = _STAMP.search(text)
-    if stamp is None:
-        raise RuntimeError(f"no time of sending in {text!r}")
-    return (arrived - int(stamp.group())) / 1e6

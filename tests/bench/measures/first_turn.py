@@ -3,10 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict
-from statistics import median
 
 from tests.bench.bench import SHORT_TURN, Bench
-from tests.bench.figure import Figure, Target, distribution, quantile
+from tests.bench.figure import Figure, Target
 from tests.bench.http_side import HttpSide, http_side
 from tests.bench.processes import service
 from tests.bench.sdk_side import sdk_side
@@ -27,6 +26,7 @@ async def measure(bench: Bench) -> list[Figure]:
         for _ in range(bench.count(12, 1)):
             await _bare(bench, samples, "bare_after_2s", _HEAD_START_SECONDS)
             await _served(http, samples, "after_2s", _HEAD_START_SECONDS)
+            await _first_tokens(bench, http, samples)
             await _bare(bench, samples, "bare_at_once", 0)
             await _served(http, samples, "at_once", 0)
     return [
@@ -35,6 +35,12 @@ async def measure(bench: Bench) -> list[Figure]:
             "after_2s",
             "first turn 2 s after its session was created",
             "bare SDK, first turn 2 s after connect (ms)",
+        ),
+        _ratio(
+            samples,
+            "first_token.after_2s",
+            "first token of the first turn, 2 s after its session was created",
+            "bare SDK, first token of the first turn 2 s after connect (ms)",
         ),
         _ratio(
             samples,
@@ -63,17 +69,24 @@ async def _served(http: HttpSide, samples: Samples, name: str, wait_seconds: flo
     await http.delete(session_id)
 
 
+async def _first_tokens(bench: Bench, http: HttpSide, samples: Samples) -> None:
+    async with sdk_side(bench.folder, bench.model.url) as client:
+        await asyncio.sleep(_HEAD_START_SECONDS)
+        bare = await client.timed(SHORT_TURN)
+    session_id = await http.create("user")
+    await asyncio.sleep(_HEAD_START_SECONDS)
+    served = await http.timed(session_id, SHORT_TURN)
+    await http.delete(session_id)
+    samples["bare_first_token.after_2s"].append(bare.first_ms)
+    samples["first_token.after_2s"].append(served.first_ms)
+
+
 def _ratio(samples: Samples, name: str, what: str, beside: str) -> Figure:
-    served, bare = samples[name], samples[f"bare_{name}"]
-    ratios = [one / other for one, other in zip(served, bare, strict=True)]
-    return Figure(
+    return Figure.ratio(
+        samples[name],
+        samples[f"bare_{name}"],
         name=f"first_turn.{name}",
-        what=f"{what}, over the bare SDK; ratio of medians",
-        unit="x",
-        value=median(served) / median(bare),
-        n=len(served),
-        p50=quantile(ratios, 0.5),
-        p99=quantile(ratios, 0.99),
+        what=what,
+        beside=beside,
         targets=_TARGETS,
-        compared_with={"name": beside, **distribution(bare), **distribution(served, "service_")},
     )

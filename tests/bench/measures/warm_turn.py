@@ -4,10 +4,9 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-import psutil
 from tests.bench.bench import SHORT_TURN, Bench
 from tests.bench.figure import Figure, Target, distribution, quantile
-from tests.bench.machine import Usage, tree, usage
+from tests.bench.machine import bare_clis, tree, usage
 from tests.bench.measures.pool import Pool, live_pool
 
 __all__ = ["measure"]
@@ -79,7 +78,7 @@ def _one_added(pairs: Sequence[tuple[float, float]], route: str, name: str, what
 
 def _sizing(pool: Pool, service_cpu: float, turns: int) -> list[Figure]:
     size = len(pool.sessions)
-    served, bare = tree(pool.service.pid), _bare_tree(pool)
+    served, bare = tree(pool.service.pid), bare_clis()
     return [
         Figure(
             name="live_session.memory",
@@ -98,8 +97,3 @@ def _sizing(pool: Pool, service_cpu: float, turns: int) -> list[Figure]:
             n=turns,
         ),
     ]
-
-
-def _bare_tree(pool: Pool) -> Usage:
-    """This process's children but for the service and the demo model."""
-    return Usage(child for child in psutil.Process().children() if child.name() == "claude")
