@@ -2,6 +2,7 @@
 
 from claude_agent_http.settings.check import hints
 from claude_agent_http.settings.container import is_container
+from claude_agent_http.settings.cover import COVER, covered_url
 from claude_agent_http.settings.given import Given
 from claude_agent_http.settings.load import Loaded, load_settings
 from claude_agent_http.settings.mcp import McpServer, PluginSettings, RemoteServer, StdioServer
@@ -16,7 +17,7 @@ from claude_agent_http.settings.model import (
     UserSettings,
 )
 from claude_agent_http.settings.problems import Problem, SettingsError
-from claude_agent_http.settings.report import COVER, Row, covered_url, report
+from claude_agent_http.settings.report import Row, report
 
 __all__ = [
     "COVER",

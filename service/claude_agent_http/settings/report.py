@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, SecretStr
 
+from claude_agent_http.settings.cover import COVER, covered_arguments, covered_url
 from claude_agent_http.settings.load import Loaded
+from claude_agent_http.settings.mcp import StdioServer
 from claude_agent_http.settings.names import fields
 
-__all__ = ["COVER", "Row", "covered_url", "report"]
-
-COVER = "********"
+__all__ = ["Row", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,10 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911
     match value:
         case SecretStr():
             return COVER
+        case StdioServer():
+            return _fields(value) | {"args": covered_arguments(value.args)}
         case BaseModel():
-            return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+            return _fields(value)
         case dict():
             return {name: _plain(inner) for name, inner in value.items()}
         case tuple() | list():
@@ -54,9 +55,5 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911
             return value
 
 
-def covered_url(url: str) -> str:
-    """Without the user information and the query, where keys are often put."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    netloc = f"{COVER}@{host}" if "@" in parts.netloc else host
-    return urlunsplit((parts.scheme, netloc, parts.path, COVER if parts.query else "", parts.fragment))
+def _fields(model: BaseModel) -> dict[str, Any]:
+    return {name: _plain(getattr(model, name)) for name in type(model).model_fields}

@@ -1,5 +1,6 @@
 """Precedence, names, forms of values, warnings and what is told of secrets."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,35 @@ def test_no_secret_is_ever_shown(tmp_path: Path):
     assert rows["mcp_servers"].value["a"]["env"] == {"K": "********"}
     assert "hush" not in repr(rows)
     assert "hush" not in repr(loaded.origins) + repr(loaded.warnings)
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        (["--token", "hush", "--root", "/srv"], ["--token", "********", "--root", "/srv"]),
+        (["--api-key=hush", "-y", "pkg"], ["--api-key=********", "-y", "pkg"]),
+        (["run", "-e", "GITHUB_TOKEN=hush", "image"], ["run", "-e", "GITHUB_TOKEN=********", "image"]),
+        (["--env=DB_Password=hush=hush"], ["--env=DB_Password=********"]),
+        (["--clientSecret", "-hush-key"], ["--clientSecret", "********"]),
+        (["--header", "Authorization: Bearer hush"], ["--header", "********"]),
+        (["-H", "Authorization: Bearer hush"], ["-H", "Authorization: ********"]),
+        (["--no-auth", "--token", "hush"], ["--no-auth", "--token", "********"]),
+        (["postgresql://u:hush@db/x"], ["postgresql://********@db/x"]),
+        (["--dsn=mysql://u:hush@db/x"], ["--dsn=mysql://********@db/x"]),
+        (["https://u:hush@h/sse?k=hush"], ["https://********@h/sse?********"]),
+        (["--url=https://h/sse?k=hush&l=hush"], ["--url=https://h/sse?********"]),
+        (["https://h/@scope/package"], ["https://h/@scope/package"]),
+        (["--root", "/srv", "LEVEL=info", "--token"], ["--root", "/srv", "LEVEL=info", "--token"]),
+    ],
+)
+def test_a_secret_among_the_arguments_of_a_server_is_covered(
+    args: list[str], shown: list[str], tmp_path: Path
+):
+    servers = json.dumps({"a": {"command": "x", "args": args}})
+    loaded = load_settings({f"{V}MCP_SERVERS": servers}, tmp_path)
+    (row,) = (row for row in report(loaded) if row.key == "mcp_servers")
+    assert row.value["a"]["args"] == shown
+    assert loaded.settings.mcp_servers["a"].plain()["args"] == args
 
 
 def value_of(loaded: Loaded, key: str) -> object:
