@@ -3,8 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import uvloop
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 
 from claude_agent_http import __version__, logs
 from claude_agent_http.api import HealthCheck, ModelMode, ServiceInfo, create_api
+from claude_agent_http.domain.errors import ListenError
 from claude_agent_http.engine import Engine, Limits
 from claude_agent_http.metrics.state import ServiceView
 from claude_agent_http.metrics.stored import StoredSessions
@@ -23,7 +24,14 @@ from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.server import DrainingServer
 from claude_agent_http.settings import Loaded, Settings
 from claude_agent_http.storage import configured_store
-from claude_agent_http.system import LoopbackServer, MemorySampler, RandomIds, SystemClock
+from claude_agent_http.system import (
+    CannotListenError,
+    LoopbackServer,
+    MemorySampler,
+    RandomIds,
+    SystemClock,
+    listeners,
+)
 from claude_agent_http.telemetry import configured_metering
 
 _STATE_FOLDER = ".sessions"
@@ -38,9 +46,20 @@ def serve(loaded: Loaded) -> int:
 
 
 async def _serve(settings: Settings) -> None:
-    async with Strays() as strays, running(settings, strays) as service:
-        server = DrainingServer(service.api, settings.api.host, settings.api.port, service.drain)
-        await server.run_until_signalled()
+    # First of all: who cannot have the port leaves before a database is migrated or a lease is taken.
+    with _listeners(settings) as sockets:
+        async with Strays() as strays, running(settings, strays) as service:
+            await DrainingServer(service.api, sockets, service.drain).run_until_signalled()
+
+
+@contextmanager
+def _listeners(settings: Settings) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        try:
+            sockets = stack.enter_context(listeners("api", settings.api.host, settings.api.port))
+        except CannotListenError as error:
+            raise ListenError(str(error)) from error
+        yield sockets
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from claude_agent_http.domain.errors import ListenError
+
 _log = structlog.get_logger(__name__)
 _KEEP_ALIVE_SECONDS = 75
 _LATE_SECONDS = 1
@@ -23,12 +25,13 @@ class DrainingServer(uvicorn.Server):
     opened before `serve` can be closed after it.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, app: ASGIApp, sockets: list[socket.socket], drain: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`sockets` are bound; the server listens on them, and closes them, when it serves."""
         super().__init__(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -37,19 +40,23 @@ class DrainingServer(uvicorn.Server):
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             )
         )
+        self._sockets = sockets
         self._drain = drain
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # Someone else bound the same port in the same moment, and listens first.
+            raise ListenError(f"cannot listen: {error.strerror or error}") from error
         if self.started:
             listening = [one.getsockname()[:2] for server in self.servers for one in server.sockets]
             _log.info("serving", addresses=[f"{host}:{port}" for host, port in listening])
 
     async def run_until_signalled(self) -> None:
-        """Raises SystemExit when the port cannot be had."""
+        """Raises ListenError when another program came to listen on the port first."""
         try:
-            await self.serve()
+            await self.serve(self._sockets)
         finally:
             await self._drained()
 

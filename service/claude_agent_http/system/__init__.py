@@ -4,10 +4,12 @@ from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.container import in_container
 from claude_agent_http.system.ids import RandomIds
 from claude_agent_http.system.inner_server import InnerServer, InnerServerError
+from claude_agent_http.system.listeners import CannotListenError, listeners
 from claude_agent_http.system.loopback import LoopbackServer
 from claude_agent_http.system.memory import MemorySampler
 
 __all__ = [
+    "CannotListenError",
     "InnerServer",
     "InnerServerError",
     "LoopbackServer",
@@ -15,4 +17,5 @@ __all__ = [
     "RandomIds",
     "SystemClock",
     "in_container",
+    "listeners",
 ]

@@ -10,6 +10,8 @@ from typing import Self
 import uvicorn
 from starlette.types import ASGIApp
 
+from claude_agent_http.system.listeners import bound_socket
+
 __all__ = ["InnerServer", "InnerServerError"]
 
 _START_SECONDS = 10
@@ -96,18 +98,10 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 
 def _listener(host: str, port: int) -> socket.socket:
-    family, kind, _, _, address = socket.getaddrinfo(
+    family, _, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    # asyncio turns Nagle off only for sockets whose protocol is named; else each answer may wait 40 ms.
-    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    return listener
+    return bound_socket(family, address)
 
 
 async def _serve(server: _Server, listener: socket.socket) -> None:

@@ -27,7 +27,8 @@ def test_a_second_service_on_one_database_is_refused(shared_service: ServiceProc
 
 def test_a_port_in_use_is_told(shared_service: ServiceProcess, tmp_path: Path) -> None:
     port = str(httpx.URL(shared_service.url).port)
-    assert_refused(run("serve", "--port", port, cwd=tmp_path), {1, 3}, port, "in use")
+    assert_refused(run("serve", "--port", port, cwd=tmp_path), {1}, port, "in use", "CLAUDE_AGENT_API_PORT")
+    assert not (tmp_path / "data").exists()
 
 
 def test_bad_settings_are_told(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The ports that `serve` would listen on."""
 
-import errno
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +7,7 @@ import httpx
 
 from claude_agent_http.commands.doctor.finding import Finding, fail, ok, warn
 from claude_agent_http.settings import Settings
+from claude_agent_http.system import CannotListenError, listeners
 
 __all__ = ["check_metrics_port", "check_port"]
 
@@ -40,41 +39,13 @@ def check_metrics_port(settings: Settings) -> Finding:
 
 def _check(at: _Port, container: bool) -> Finding:
     try:
-        address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(address[0], socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address[4])
-            probe.listen(1)
-    except socket.gaierror as error:
-        found = f"{at.host} is no address of this machine: {error.strerror}"
-        return fail(at.name, found, f"correct {at.section}.host")
-    except OSError as error:
-        return _refused(at, error, container)
-    return ok(at.name, f"{at.host}:{at.port} is free")
-
-
-def _refused(at: _Port, error: OSError, container: bool) -> Finding:
-    section = at.section
-    match error.errno:
-        case errno.EADDRINUSE:
-            return at.own(_url(at)) or _taken(at, container)
-        case errno.EACCES:
-            advice = f"choose a port of 1024 or more ({section}.port)"
-            return fail(at.name, f"this user may not listen on port {at.port}", advice)
-        case errno.EADDRNOTAVAIL:
-            advice = f"correct {section}.host, or use 0.0.0.0"
-            return fail(at.name, f"{at.host} is no address of this machine", advice)
-    found = f"cannot listen on {at.host}:{at.port}: {error.strerror}"
-    return fail(at.name, found, f"correct {section}.host and {section}.port")
-
-
-def _taken(at: _Port, container: bool) -> Finding:
-    variable = f"CLAUDE_AGENT_{at.section.upper()}_PORT"
-    advice = (
-        f"see who has it (`ss -tlnp | grep :{at.port}`) and stop that, or choose another port "
-        f"({variable}{'; with Compose API_PORT' if container else ''})"
-    )
-    return fail(at.name, f"{at.host}:{at.port} is in use by another program", advice)
+        with listeners(at.section, at.host, at.port):
+            return ok(at.name, f"{at.host}:{at.port} is free")
+    except CannotListenError as error:
+        if error.in_use and (own := at.own(_url(at))):
+            return own
+        compose = "; with Compose: API_PORT" if container and error.in_use else ""
+        return fail(at.name, error.found, error.advice + compose)
 
 
 def _url(at: _Port) -> str:
