@@ -176,14 +176,47 @@ def test_a_refused_message_does_not_end_a_conversation(service: StandIn, tmp_pat
     assert "bye" in ended.stdout
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "127.0.0.1:1", "http://[", "ftp://x"])
-def test_no_service_there(url: str, tmp_path: Path):
+def test_no_service_there(tmp_path: Path):
+    ended = run("chat", "--url", "http://127.0.0.1:1", "--once", "x", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "-m claude_agent_http serve`" in ended.stderr
+
+
+@pytest.mark.parametrize("url", ["", "localhost:1", "127.0.0.1:1", "http://", "http://[", "ftp://x"])
+def test_what_is_no_address_of_a_service_is_not_asked(url: str, tmp_path: Path):
     ended = run("chat", "--url", url, "--once", "x", cwd=tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: ")
-    assert "Traceback" not in ended.stderr
-    if url == "http://127.0.0.1:1":
-        assert "-m claude_agent_http serve`" in ended.stderr
+    assert ended.stderr.startswith("error: --url should be like http://127.0.0.1:8000, but ")
+    assert "serve" not in ended.stderr
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C", "POSIX"])
+def test_a_line_that_is_no_text_costs_no_other_line(locale: str, service: StandIn, tmp_path: Path):
+    ended = subprocess.run(
+        command("chat", "--url", service.url),
+        cwd=tmp_path,
+        env=environment({"HOME": str(tmp_path), "LANG": locale}),
+        input=b"one\n" + "zwölf\n".encode("latin-1") + "zwölf\n".encode(),
+        capture_output=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, service.messages) == (1, ["one", "zwölf"])
+    assert b"error: the message is no text in UTF-8" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def test_an_argument_that_is_no_text(service: StandIn, tmp_path: Path):
+    ended = subprocess.run(
+        [*command("chat", "--url", service.url, "--once"), b"zw\xf6lf"],
+        cwd=tmp_path,
+        env=environment({"HOME": str(tmp_path)}),
+        capture_output=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, service.users) == (1, [])
+    assert ended.stderr.startswith(b"error: the message is no text in UTF-8")
 
 
 def test_interrupt_ends_the_turn_at_the_service(service: StandIn, tmp_path: Path):

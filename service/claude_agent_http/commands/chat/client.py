@@ -4,11 +4,11 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from claude_agent_http.commands.chat import LONGEST_TURN
+from claude_agent_http.commands.chat import DEFAULT_URL, LONGEST_TURN
 from claude_agent_http.commands.terminal import this_program
 
 __all__ = ["ChatClient", "ChatError"]
@@ -27,11 +27,8 @@ class ChatClient:
     """Every method raises ChatError: the API's own `detail`, or why the service was not reached."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        try:
-            self._http = httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, trust_env=False)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ChatError(f"{url} is no URL: {error}") from error
+        self._url = _checked(url).rstrip("/")
+        self._http = httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,6 +90,18 @@ class ChatClient:
         if isinstance(error, httpx.TimeoutException):
             return ChatError(f"{self._url} did not answer in time")
         return ChatError(f"the connection to {self._url} broke: {error}")
+
+
+def _checked(url: str) -> str:
+    example = f"--url should be like {DEFAULT_URL}"
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ChatError(f"{example}, but {url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ChatError(f"{example}, but is {url!r}")
+    return url
 
 
 async def _data(response: httpx.Response) -> AsyncIterator[str]:

@@ -16,6 +16,7 @@ __all__ = ["run_chat"]
 
 _EXIT_INTERRUPTED = 130
 _SETTLE_SECONDS = 2
+_NO_TEXT = "the message is no text in UTF-8, so it was not sent; convert it first (`iconv -t UTF-8`)"
 
 
 class _Left(Exception):
@@ -25,6 +26,8 @@ class _Left(Exception):
 def run_chat(*, url: str, user: str, session: str | None, once: str | None, seconds: float) -> int:
     screen = Screen()
     try:
+        if once is not None:
+            _check_text(once)
         session = asyncio.run(_open(url, user, session))
         screen.note(f"session {session}")
         return _talk(screen, url, session, once, seconds)
@@ -52,14 +55,25 @@ def _talk(screen: Screen, url: str, session: str, once: str | None, seconds: flo
     if once is not None:
         return 0 if asyncio.run(_turn(screen, url, session, once, seconds)) else 1
     good = True
-    while (message := screen.ask()) is not None:
+    while True:
         try:
+            if (message := screen.ask()) is None:
+                break
+            _check_text(message)
             good = asyncio.run(_turn(screen, url, session, message, seconds)) and good
-        except ChatError as error:
-            screen.error(str(error))
+        except (ChatError, UnicodeDecodeError) as error:
+            screen.error(_NO_TEXT if isinstance(error, UnicodeDecodeError) else str(error))
             good = False
     screen.note(f"go on with: {this_program()} chat{_url_option(url)} --session {session}")
     return 0 if good or sys.stdin.isatty() else 1
+
+
+def _check_text(message: str) -> None:
+    # What a terminal or an argument holds beside text stands in Python's strings as lone surrogates.
+    try:
+        message.encode()
+    except UnicodeEncodeError as error:
+        raise ChatError(_NO_TEXT) from error
 
 
 def _url_option(url: str) -> str:

@@ -25,7 +25,8 @@ class Screen:
         self._at_line_start = True
 
     def ask(self) -> str | None:
-        """The next line of the user that is not blank; None at the end."""
+        """The next line of the user that is not blank; None at the end. Raises UnicodeDecodeError, and goes
+        on behind that line when asked again."""
         while True:
             line = self._line()
             if line is None or line.strip():
@@ -61,4 +62,5 @@ class Screen:
                 return input("> ")
             except EOFError:
                 return None
-        return sys.stdin.readline() or None
+        # Line by line also where one cannot be decoded: a text file would lose what it read ahead.
+        return sys.stdin.buffer.readline().decode(sys.stdin.encoding) or None
