@@ -266,7 +266,8 @@ class FakeRuntime:
         for delta in self._deltas(event_id, EventType.AGENT_MESSAGE, cut.text):
             yield delta
         if cut.when is not None:
-            await _first(cut.when, self._interrupted)
+            await _first(cut.when, self._interrupted, self._killed)
+            self._check_alive()
         yield vocabulary.model_request_end(
             self._ids.event_id(), turn_id, start.id, _PER_REQUEST, is_error=True
         )
