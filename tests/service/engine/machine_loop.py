@@ -27,16 +27,23 @@ class StillLoop(asyncio.SelectorEventLoop):
             self.call_soon(self.stop)
             self.run_forever()
 
-    def until_idle(self) -> None:
-        """Until nothing more can happen at this moment. Raises AssertionError when there is no end to it."""
+    def until_idle(self) -> bool:
+        """Until nothing more can happen at this moment: whether anything did. Raises AssertionError when
+        there is no end to it."""
         self._selector_of_nothing.polls = 0
         self.run_forever()
+        return self._selector_of_nothing.polls > 1
+
+    @property
+    def ahead(self) -> float | None:
+        """Seconds to its next timer, None without one; as of when it was last idle."""
+        return self._selector_of_nothing.next_timer
 
     def glide(self, seconds: float) -> None:
         """Let the time pass, each timer at its own moment."""
         end = self.time() + seconds
         self.until_idle()
-        while (ahead := self._selector_of_nothing.next_timer) is not None and self.time() + ahead < end:
+        while (ahead := self.ahead) is not None and self.time() + ahead < end:
             self.clock.advance(ahead + _A_MOMENT)
             self.until_idle()
         self.clock.advance(max(0.0, end - self.time()))
