@@ -1,7 +1,7 @@
 """The event log with its readers: an append returns after the commit and wakes whoever follows."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from claude_agent_http.domain.errors import ClaudeAgentError, LeaseLostError
 from claude_agent_http.domain.event import Event, NewEvent
@@ -41,10 +41,12 @@ class Journal:
 class SessionJournal:
     """One session's log in the hands of the worker that runs it: every append is made under its lease.
 
-    Appends wait until the lease is granted, or refused, which is for good."""
+    Appends wait until the lease is granted, or refused, which is for good. `lost` is called when an append
+    finds out that the lease is another's."""
 
     def __init__(self, journal: Journal, session_id: str) -> None:
         self.session_id = session_id
+        self.lost: Callable[[], None] = lambda: None
         self._journal = journal
         self._lease: asyncio.Future[Lease] = asyncio.Future()
         self._refusal: ClaudeAgentError | None = None
@@ -86,6 +88,7 @@ class SessionJournal:
         try:
             stored = await self._journal.append(self.session_id, events, lease=lease, opens_turn=opens_turn)
         except LeaseLostError as error:
+            self.lost()
             self.refuse(error)
             raise
         if stored:

@@ -50,6 +50,7 @@ class SessionWorker:
     ) -> None:
         self.session = session
         self.journal = journal or SessionJournal(parts.journal, session.id)
+        self.journal.lost = self.lose
         self.debt = debt or Debt(self.journal)
         self._parts = parts
         self._slot = TurnSlot(session, self.journal, parts.ids, self.debt, self._touch, parts.lost)

@@ -1,0 +1,66 @@
+"""What random faults have found, told step by step."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from structlog.testing import capture_logs
+from tests.service.faults.places import Memory
+from tests.service.faults.settled import settle
+from tests.service.faults.world import World
+
+from claude_agent_http.engine import Limits
+
+LEASE, POLL = 3.0, 1.0
+LIMITS = Limits(
+    prestart=False,
+    interrupt_grace_seconds=0.3,
+    stop_seconds=1.0,
+    lease_seconds=LEASE,
+    poll_seconds=POLL,
+)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Three replicas and one session, which lives nowhere."""
+    dice = random.Random(0)
+    made = World(Memory(dice, lags=(0,)), LIMITS, dice)
+    with capture_logs():
+        try:
+            made.until(lambda: all(replica.serves for replica in made.replicas))
+            made.create(0, "ann")
+            made.until(lambda: bool(made.created))
+            yield made
+        finally:
+            for slot in range(3):
+                made.kill(slot)
+
+
+def test_an_agent_ends_when_an_append_finds_its_session_lost(world: World) -> None:
+    world.wake(1, 0)
+    world.send(1, 0, "say")
+    world.wait(0.1)
+    world.pause(1)
+    world.send(1, 0, "say")
+    world.delete(2, 0)
+    world.wait(0.01)
+    world.go_on(1)
+    world.wait(POLL)
+    assert world.at(1).agents.alive == []
+    settle(world)
+
+
+def test_a_mute_agent_ends_when_an_append_finds_its_session_lost(world: World) -> None:
+    """It says nothing more that could be refused."""
+    world.send(1, 0, "deaf")
+    world.run(1, 30)
+    assert world.at(1).agents.alive == world.created
+    world.pause(1)  # before its first words are stored
+    world.deafen(1)
+    world.delete(2, 0)
+    world.wait(0.01)
+    world.go_on(1)
+    world.wait(POLL)
+    assert world.at(1).agents.alive == []
+    settle(world)
