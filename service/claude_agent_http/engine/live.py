@@ -36,7 +36,7 @@ class LiveSessions:
         self._ending: Counter[str] = Counter()
         self._leaving: set[asyncio.Task[None]] = set()
         self._taking: set[str] = set()
-        self._removals: set[asyncio.Task[None]] = set()
+        self._removals: dict[str, asyncio.Task[None]] = {}
         self.draining = False
 
     @property
@@ -137,15 +137,19 @@ class LiveSessions:
     async def end(self, session_id: str, remove: Callable[[], Awaitable[None]]) -> None:
         """Stop the session, then `remove` it, with no way to make it live again meanwhile.
 
-        Once begun it goes on to its end, though its caller is cancelled.
+        Once begun it goes on to its end, though its caller is cancelled; whoever asks meanwhile waits for it
+        too, for a second one would not see what the first one waits for.
         """
-        removal = asyncio.create_task(self._end(session_id, remove), name=f"removal of session {session_id}")
-        self._removals.add(removal)
-        removal.add_done_callback(partial(self._removed, session_id))
+        removal = self._removals.get(session_id)
+        if removal is None:
+            removing = self._end(session_id, remove)
+            removal = asyncio.create_task(removing, name=f"removal of session {session_id}")
+            self._removals[session_id] = removal
+            removal.add_done_callback(partial(self._removed, session_id))
         await asyncio.shield(removal)
 
     def _removed(self, session_id: str, removal: asyncio.Task[None]) -> None:
-        self._removals.discard(removal)
+        del self._removals[session_id]
         failure = None if removal.cancelled() else removal.exception()
         if failure is not None and not isinstance(failure, SessionNotFoundError):
             _log.warning("a session was not deleted", session_id=session_id, reason=str(failure))
@@ -189,7 +193,7 @@ class LiveSessions:
             if worker.turn is not None:
                 worker.turn.interrupt("shutdown")
             worker.hibernate()
-        await self._join([*self._tasks.values(), *self._leaving, *self._removals], self._stop_limit)
+        await self._join([*self._tasks.values(), *self._leaving, *self._removals.values()], self._stop_limit)
 
     @property
     def _stop_limit(self) -> float:

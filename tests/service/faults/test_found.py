@@ -37,6 +37,18 @@ def world() -> Iterator[World]:
                 made.kill(slot)
 
 
+def test_a_second_deletion_waits_for_what_the_first_one_waits_for(world: World) -> None:
+    world.send(1, 0, "hang")
+    world.wait(0.1)
+    world.deafen(1)  # it finds out when it asks
+    world.delete(2, 0)
+    world.wait(0.01)
+    world.delete(2, 0)
+    world.wait(POLL + 1)
+    assert world.at(1).agents.alive == []
+    settle(world)
+
+
 def test_an_agent_ends_when_an_append_finds_its_session_lost(world: World) -> None:
     world.wake(1, 0)
     world.send(1, 0, "say")
