@@ -138,9 +138,11 @@ class LiveSessions:
         """Stop the session, then `remove` it, with no way to make it live again meanwhile.
 
         Once begun it goes on to its end, though its caller is cancelled; whoever asks meanwhile waits for it
-        too, for a second one would not see what the first one waits for.
+        too, for a second one would not see what the first one waits for. Raises DrainingError.
         """
         removal = self._removals.get(session_id)
+        if removal is None and self.draining:
+            raise DrainingError
         if removal is None:
             removing = self._end(session_id, remove)
             removal = asyncio.create_task(removing, name=f"removal of session {session_id}")

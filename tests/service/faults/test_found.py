@@ -76,3 +76,13 @@ def test_a_mute_agent_ends_when_an_append_finds_its_session_lost(world: World) -
     world.wait(POLL)
     assert world.at(1).agents.alive == []
     settle(world)
+
+
+def test_a_draining_replica_deletes_nothing(world: World) -> None:
+    world.send(1, 0, "hang")
+    world.wait(0.1)
+    world.drain(2, 0)
+    world.delete(2, 0)
+    world.wait(LEASE)
+    assert [session.id for session in world.stored()] == world.created
+    settle(world)
