@@ -35,7 +35,7 @@ class LiveSessions:
         self._admission = Admission(self._workers, parts.limits, parts.clock, memory)
         self._ending: Counter[str] = Counter()
         self._leaving: set[asyncio.Task[None]] = set()
-        self._taking: set[str] = set()
+        self._taking: dict[str, asyncio.Event] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self.draining = False
 
@@ -96,11 +96,12 @@ class LiveSessions:
     @contextmanager
     def taking_over(self, session_id: str) -> Iterator[None]:
         """Meanwhile only `adopt` makes the session live."""
-        self._taking.add(session_id)
+        taken = self._taking[session_id] = asyncio.Event()
         try:
             yield
         finally:
-            self._taking.discard(session_id)
+            del self._taking[session_id]
+            taken.set()
 
     def held(self) -> Iterable[str]:
         """Ids of the sessions that live here."""
@@ -158,9 +159,11 @@ class LiveSessions:
 
     async def _end(self, session_id: str, remove: Callable[[], Awaitable[None]]) -> None:
         self._ending[session_id] += 1
-        worker = self._workers.get(session_id)
+        worker: SessionWorker | None = None
         try:
-            if worker is not None:
+            if (taken := self._taking.get(session_id)) is not None:
+                await taken.wait()  # else it would give life to what is gone
+            if (worker := self._workers.get(session_id)) is not None:
                 worker.discard()
                 await self._join([self._tasks[session_id]], self._stop_limit)
             await remove()

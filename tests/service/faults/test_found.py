@@ -1,10 +1,12 @@
 """What random faults have found, told step by step."""
 
+import asyncio
 import random
 from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
+from tests.service.faults.history import Claimed
 from tests.service.faults.places import Memory
 from tests.service.faults.settled import settle
 from tests.service.faults.world import World
@@ -86,3 +88,34 @@ def test_a_draining_replica_deletes_nothing(world: World) -> None:
     world.wait(LEASE)
     assert [session.id for session in world.stored()] == world.created
     settle(world)
+
+
+def test_a_deletion_waits_for_a_takeover(world: World) -> None:
+    go_on, calls = asyncio.Event(), list[str]()
+
+    async def hold() -> None:
+        """A takeover that has won the lease, and read the log. Whatever else takes its time."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "taking over" and len(claims(world)) > 1:
+            calls.append("a call's beginning or end")
+            if len(calls) == 3:
+                await go_on.wait()
+
+    world.send(1, 0, "slow")
+    world.wait(0.1)
+    world.kill(1)
+    world.pause(0)
+    world.at(2).line.lag = hold
+    assert world.until(lambda: len(claims(world)) > 1)
+    world.delete(2, 0)
+    world.wait(0.1)
+    go_on.set()
+    world.wait(0.1)
+    assert world.at(2).agents.alive == []
+    settle(world)
+
+
+def claims(world: World) -> list[Claimed]:
+    return world.history().of(Claimed, world.created[0])
