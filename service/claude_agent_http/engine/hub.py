@@ -115,6 +115,8 @@ class Hub:
 
     def pass_on(self, item: Delta | Withdrawn | Poke, session_id: str) -> None:
         """What another replica's session says, to whoever follows it here; nothing of it is kept."""
+        if isinstance(item, Poke) and item.seq > self._heads.get(session_id, item.seq):
+            del self._heads[session_id]  # The log has grown by another hand: only it can tell.
         self._put(session_id, item)
 
     def wants_deltas(self, session_id: str) -> bool:

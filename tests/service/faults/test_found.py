@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.service.faults.history import Claimed
 from tests.service.faults.places import Memory
-from tests.service.faults.settled import settle
+from tests.service.faults.settled import check, settle
 from tests.service.faults.world import World
 
 from claude_agent_http.engine import Limits
@@ -78,6 +78,19 @@ def test_a_mute_agent_ends_when_an_append_finds_its_session_lost(world: World) -
     world.wait(POLL)
     assert world.at(1).agents.alive == []
     settle(world)
+
+
+def test_a_reader_sees_what_others_wrote_after_its_replica_lost_the_session(world: World) -> None:
+    world.send(1, 0, "slow")
+    world.follow(1, 0, deltas=False)
+    world.wait(0.1)
+    world.cut_off(1)
+    world.let_all_go()  # its end cannot be stored
+    world.wait(1.5 * LEASE)
+    world.mend(1)
+    world.let_all_go()
+    world.wait(LEASE)
+    check(world, is_settled=True)
 
 
 def test_a_draining_replica_deletes_nothing(world: World) -> None:
