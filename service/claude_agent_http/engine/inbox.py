@@ -55,11 +55,15 @@ class Inbox:
             turn.interrupt(reason, is_stored=True)
 
     async def _take_in(self, worker: SessionWorker, head: SessionHead) -> None:
-        """A turn that was opened on another replica."""
+        """A turn that was opened on another replica. One that somebody has run is not simply run again: its
+        session is given up, for whoever takes it over."""
         if worker.debt or self._live.draining:
             return
         found = await unfinished_turn(self._log, head.id, head.last_seq)
         if found is None or found.message is None or not worker.may_take_in(found.id):
+            return
+        if found.has_begun or found.tool_started or found.runs > 1:
+            worker.hibernate()
             return
         deadline = asyncio.get_running_loop().time() + self._turn_seconds
         turn = Turn(found.id, head.id, found.prompt, deadline)

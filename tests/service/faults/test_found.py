@@ -93,6 +93,22 @@ def test_a_reader_sees_what_others_wrote_after_its_replica_lost_the_session(worl
     check(world, is_settled=True)
 
 
+def test_a_turn_that_was_begun_is_not_run_again_because_its_session_was_woken(world: World) -> None:
+    world.send(1, 0, "tools")
+    world.wait(0.1)
+    world.let_go(0)
+    world.wait(0.1)
+    world.kill(1)
+    world.pause(0)
+    world.wait(LEASE - 0.5)
+    world.pause(2)
+    world.wait(0.5)  # the lease is over, and nobody has looked for such turns since
+    world.wake(2, 0)
+    world.go_on(2)
+    world.wait(POLL)
+    settle(world)
+
+
 def test_a_draining_replica_deletes_nothing(world: World) -> None:
     world.send(1, 0, "hang")
     world.wait(0.1)
