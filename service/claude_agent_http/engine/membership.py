@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
 from claude_agent_http.domain.lease import Replica
 from claude_agent_http.domain.wakeup import PeersChanged
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store
@@ -47,8 +47,18 @@ class Membership:
         self._lost = lost
         self._until = 0.0
         self._renewing: asyncio.Task[None] | None = None
-        self.replica = Replica(ids.replica_id(), name, version)
+        self._replica = Replica(ids.replica_id(), name, version)
         self.peers = 0
+
+    @property
+    def replica(self) -> Replica:
+        """Raises StorageError while its time is up: a lease that it won then would be anybody's."""
+        if self._clock.monotonic() >= self._until:
+            raise StorageError(
+                "this replica of the service could not renew its leases in time, and joins the others again "
+                "as soon as the database answers; try again in a few seconds"
+            )
+        return self._replica
 
     async def start(self) -> None:
         """Raises StorageError."""
@@ -63,14 +73,14 @@ class Membership:
             await asyncio.gather(self._renewing, return_exceptions=True)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._leases.leave(self.replica.id)
+                await self._leases.leave(self._replica.id)
         except (ClaudeAgentError, TimeoutError) as error:
             _log.warning("leases not given up; they end by time", reason=str(error) or "no answer")
         self._wakeups.tell(PeersChanged())
 
     async def _join(self) -> None:
         began = self._clock.monotonic()
-        await self._leases.join(self.replica, self._seconds)
+        await self._leases.join(self._replica, self._seconds)
         self._hold(began)
         self._wakeups.tell(PeersChanged())
 
@@ -89,7 +99,7 @@ class Membership:
             began = self._clock.monotonic()
             try:
                 async with asyncio.timeout(left):
-                    peers = await self._leases.renew(self.replica.id, self._seconds)
+                    peers = await self._leases.renew(self._replica.id, self._seconds)
             except (ClaudeAgentError, TimeoutError) as error:
                 _log.warning(
                     "leases not renewed", reason=str(error) or "no answer", seconds_left=round(left, 1)
@@ -106,7 +116,7 @@ class Membership:
         """Nothing that was started under the old id may go on."""
         _log.error("this replica's leases have run out; its sessions can be taken over by others")
         self._lost()
-        self.replica = replace(self.replica, id=self._ids.replica_id())
+        self._replica = replace(self._replica, id=self._ids.replica_id())
         while True:
             try:
                 await self._join()

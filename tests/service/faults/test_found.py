@@ -109,6 +109,17 @@ def test_a_turn_that_was_begun_is_not_run_again_because_its_session_was_woken(wo
     settle(world)
 
 
+def test_a_replica_whose_time_was_up_runs_nothing_before_it_has_joined_again(world: World) -> None:
+    world.cut_off(1)
+    world.wait(1.2 * LEASE)
+    world.mend(1)
+    message = world.send(1, 0, "say")
+    world.wait(2 * LEASE)
+    assert message is not None
+    assert message.end is None or message.end.error is None
+    settle(world)
+
+
 def test_a_draining_replica_deletes_nothing(world: World) -> None:
     world.send(1, 0, "hang")
     world.wait(0.1)
