@@ -13,6 +13,7 @@ from claude_agent_http.domain.errors import (
     LeaseLostError,
     RuntimeStartError,
     SessionNotFoundError,
+    StorageError,
 )
 from claude_agent_http.domain.event import Event, NewEvent
 from claude_agent_http.domain.lease import Lease
@@ -97,7 +98,7 @@ class SessionWorker:
         """Give the idle worker a turn; `turn.opened` and `turn.ended` tell the rest."""
         self._hibernate = False
         self._last_turn = turn.id
-        turn.opened.add_done_callback(self._leave_if_deleted)
+        turn.opened.add_done_callback(self._not_opened)
         turn.user_id = self.session.user_id
         watch(turn, self._parts.telemetry)
         self._slot.begin(turn)
@@ -283,10 +284,14 @@ class SessionWorker:
         await self._wait_change(self._now() + _DEBT_RETRY_SECONDS)
         await self.debt.settle()
 
-    def _leave_if_deleted(self, opened: asyncio.Future[Event]) -> None:
-        """A message may come just too late for its session: the runtime is for nobody then."""
-        if not opened.cancelled() and isinstance(opened.exception(), SessionNotFoundError):
-            self.hibernate()
+    def _not_opened(self, opened: asyncio.Future[Event]) -> None:
+        """A message may come just too late for its session: the runtime is for nobody then. One that the
+        database did not answer for may stand in the log all the same, and is taken in then."""
+        match None if opened.cancelled() else opened.exception():
+            case SessionNotFoundError():
+                self.hibernate()
+            case StorageError():
+                self._last_turn = None
 
     async def _wait_change(self, until: float) -> None:
         self._changed.clear()

@@ -11,6 +11,7 @@ from tests.service.faults.places import Memory
 from tests.service.faults.settled import check, settle
 from tests.service.faults.world import World
 
+from claude_agent_http.domain.event import EventType
 from claude_agent_http.engine import Limits
 
 LEASE, POLL = 3.0, 1.0
@@ -127,6 +128,25 @@ def test_a_draining_replica_deletes_nothing(world: World) -> None:
     world.delete(2, 0)
     world.wait(LEASE)
     assert [session.id for session in world.stored()] == world.created
+    settle(world)
+
+
+def test_a_message_that_was_stored_though_the_answer_was_lost_is_run(world: World) -> None:
+    async def cut() -> None:
+        if world.history().logs[world.created[0]]:
+            world.cut_off(1)
+
+    world.wake(1, 0)
+    world.wait(0.1)
+    world.at(1).line.lag = cut
+    message = world.send(1, 0, "say")
+    world.wait(0.1)
+    assert message is not None
+    assert (message.answered, message.turn) == (True, None)
+    world.at(1).line.lag = world.place.lag
+    world.mend(1)
+    world.wait(2 * POLL)
+    assert world.history().logs[world.created[0]][-1].type is EventType.STATUS_IDLE
     settle(world)
 
 
