@@ -31,6 +31,7 @@ from claude_agent_http.domain.vocabulary import text_of
 
 Complaints = Iterator[str]
 _OF_AN_AGENT = (EventType.MODEL_REQUEST_START, EventType.AGENT_MESSAGE, EventType.AGENT_TOOL_STARTED)
+_ROUNDING = 1e-5  # seconds: stores keep microseconds
 _OF_A_TURN = (EventType.STATUS_RUNNING, EventType.STATUS_RESCHEDULED, EventType.STATUS_IDLE)
 
 
@@ -156,7 +157,7 @@ def _still_holds(history: History, former: Claimed, later: Claimed) -> bool:
     left = [fact.replica for fact in history.all(Left)]
     stays = [each for each in history.all(Lives) if each.replica == former.replica and each.at < later.began]
     until = max((each.until for each in stays), default=0.0)
-    return former.epoch not in given_up and former.replica not in left and later.at < until
+    return former.epoch not in given_up and former.replica not in left and later.at < until - _ROUNDING
 
 
 def former_owners_write_nothing(history: History) -> Complaints:
