@@ -71,7 +71,9 @@ class SessionRuntime:
             yield runtime
 
     async def _got_slot(self, stack: AsyncExitStack) -> bool:
-        """False when told to leave the queue while all the others keep theirs."""
+        """False when told to leave the queue while all the others keep theirs, or before."""
+        if not self._is_wanted():
+            return False
         try:
             async with asyncio.timeout(None) as self._queueing:
                 await stack.enter_async_context(self._parts.slots)

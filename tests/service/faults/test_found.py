@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,10 +26,10 @@ LIMITS = Limits(
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    """Three replicas and one session, which lives nowhere."""
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Three replicas and one session, which lives nowhere. Its parameter are other limits."""
     dice = random.Random(0)
-    made = World(Memory(dice, lags=(0,)), LIMITS, dice)
+    made = World(Memory(dice, lags=(0,)), getattr(request, "param", LIMITS), dice)
     with capture_logs():
         try:
             made.until(lambda: all(replica.serves for replica in made.replicas))
@@ -174,6 +175,28 @@ def test_a_deletion_waits_for_a_takeover(world: World) -> None:
     go_on.set()
     world.wait(0.1)
     assert world.at(2).agents.alive == []
+    settle(world)
+
+
+@pytest.mark.parametrize("world", [replace(LIMITS, max_live=1)], indirect=True)
+def test_an_agent_that_nobody_wants_any_more_waits_for_no_place(world: World) -> None:
+    claiming = asyncio.Event()
+
+    async def hold() -> None:
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == f"session {world.created[1]}":
+            await claiming.wait()
+
+    world.create(0, "bob")
+    world.wait(0.1)
+    world.at(2).line.lag = hold
+    world.wake(2, 1)
+    world.wait(0.1)
+    world.send(2, 0, "say")  # to which it gives its place, before it has begun to wait for it
+    world.wait(0.1)
+    claiming.set()
+    world.wait(0.1)
+    assert world.at(2).engine.stats().live == 1
     settle(world)
 
 
