@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from claude_agent_http.domain.errors import BusyError
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.session import SessionHead, SessionPhase, SessionStatus
 from claude_agent_http.engine.live import LiveSessions
@@ -55,8 +56,8 @@ class Inbox:
             turn.interrupt(reason, is_stored=True)
 
     async def _take_in(self, worker: SessionWorker, head: SessionHead) -> None:
-        """A turn that was opened on another replica. One that somebody has run is not simply run again: its
-        session is given up, for whoever takes it over."""
+        """A turn that was opened on another replica. When there is no place for it, or somebody has run it
+        before, the session is given up, for whoever takes it over."""
         if worker.debt or self._live.draining:
             return
         found = await unfinished_turn(self._log, head.id, head.last_seq)
@@ -70,4 +71,7 @@ class Inbox:
         turn.opened.set_result(found.message)
         if found.interrupt is not None:
             turn.interrupt(found.interrupt, is_stored=True)
-        worker.adopt(turn, [], undo=False)
+        try:
+            self._live.take_in(worker, turn)
+        except BusyError:
+            worker.hibernate()

@@ -93,6 +93,11 @@ class LiveSessions:
         worker.adopt(turn, first, undo=True)
         self._own(worker)
 
+    def take_in(self, worker: SessionWorker, turn: Turn) -> None:
+        """Run a turn that another replica opened in a session that lives here. Raises BusyError."""
+        self._admission.admit_turn(worker.session)
+        worker.adopt(turn, [], undo=False)
+
     @contextmanager
     def taking_over(self, session_id: str) -> Iterator[None]:
         """Meanwhile only `adopt` makes the session live."""

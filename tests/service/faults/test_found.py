@@ -200,5 +200,24 @@ def test_an_agent_that_nobody_wants_any_more_waits_for_no_place(world: World) ->
     settle(world)
 
 
+@pytest.mark.parametrize("world", [replace(LIMITS, max_live=1)], indirect=True)
+def test_a_message_that_comes_in_from_elsewhere_waits_for_no_place_that_nobody_makes(world: World) -> None:
+    world.send(2, 0, "say")
+    world.wait(0.1)
+    closing = world.at(2).agents.fake.before_close = asyncio.Event()
+    world.create(0, "bob")
+    world.wait(0.1)
+    world.send(2, 1, "say")  # for which the first session gives its place away
+    world.wait(0.1)
+    late = world.send(0, 0, "say")
+    world.wait(POLL)
+    closing.set()
+    world.at(2).agents.fake.before_close = None
+    world.wait(2 * LEASE)
+    assert late is not None
+    assert late.end is not None
+    settle(world)
+
+
 def claims(world: World) -> list[Claimed]:
     return world.history().of(Claimed, world.created[0])
