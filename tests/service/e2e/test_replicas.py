@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import httpx
@@ -178,13 +178,15 @@ async def test_the_owner_is_killed_anywhere_in_a_stream(
         assert service.wait() == 0
 
 
-async def one_kill(owner: ServiceProcess, other: ServiceProcess, dice: random.Random) -> float:
+async def one_kill(
+    owner: ServiceProcess, other: ServiceProcess, dice: random.Random, turns: Sequence[str] = (TURN, TALK)
+) -> float:
     """How long after the kill the turn was in another's hands, in seconds; 0 when it had ended before."""
     items, moment = dice.randrange(1, 70), dice.random() * 0.03
     async with Client(owner.url) as a, Client(other.url) as b:
         session = await a.create(f"user-{dice.randrange(10**6)}")
         async with a.follow(session, deltas=True) as reader:
-            answer = asyncio.create_task(a.chat(session, dice.choice([TURN, TALK])))
+            answer = asyncio.create_task(a.chat(session, dice.choice(turns)))
             await reader.until(lambda me: len(me.deltas) + len(me.events) >= items or is_idle(me))
             await asyncio.sleep(moment)
             end(owner)
