@@ -22,7 +22,15 @@ import psutil
 import pytest
 from tests.tiers import Tiers
 
-__all__ = ["ProofReport", "amount", "measured", "proven", "pytest_addoption", "pytest_configure"]
+__all__ = [
+    "ProofReport",
+    "amount",
+    "first_seed",
+    "measured",
+    "proven",
+    "pytest_addoption",
+    "pytest_configure",
+]
 
 PROOF = os.environ.get("PROOF", "") not in {"", "0"}
 _PROVEN = "proven"
@@ -54,6 +62,13 @@ def measured(record_property: Callable[[str, object], None]) -> Iterator[Callabl
     figures: dict[str, list[float]] = {}
     yield lambda name, figure: figures.setdefault(name, []).append(figure)
     record_property(_MEASURED, figures)
+
+
+@pytest.fixture
+def first_seed(request: pytest.FixtureRequest) -> int:
+    """From which a test counts its seeds: far from those of any other `--hypothesis-seed`."""
+    given = str(request.config.getoption("hypothesis_seed", None) or "0")
+    return int(given) * 1_000_000 if given.isdecimal() else 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -24,12 +24,6 @@ IN_MEMORY = range(4)
 ON_POSTGRES = amount(3, 45)
 
 
-@pytest.fixture
-def first_seed(request: pytest.FixtureRequest) -> int:
-    given = str(request.config.getoption("hypothesis_seed", None) or "0")
-    return int(given) * 1_000_000 if given.isdecimal() else 0
-
-
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", IN_MEMORY)
 def test_in_memory(part: int, first_seed: int, proven: Counter[str]) -> None:
