@@ -226,10 +226,10 @@ def what_is_deleted_is_gone(history: History) -> Complaints:
 
 
 def _was_lost_again(history: History, session: str) -> bool:
-    """By whoever was deleting it, paused or cut off for longer than its lease: what then runs elsewhere ends
-    only when its replica learns of the deletion."""
+    """To another, by whoever was deleting it: paused, cut off or drained, or overtaken by another deletion,
+    which waits only for that one. What runs then ends when its replica learns of the deletion."""
     claims = sorted(history.of(Claimed, session), key=lambda claim: claim.epoch)
-    return any(former.by_force and not later.by_force for former, later in pairwise(claims))
+    return any(former.by_force and later.replica != former.replica for former, later in pairwise(claims))
 
 
 def readers_see_the_log(history: History) -> Complaints:
