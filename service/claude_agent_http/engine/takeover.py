@@ -81,6 +81,8 @@ class Takeover:
 
     async def _settle(self, session: Session, lease: Lease) -> bool:
         turn = await unfinished_turn(self._store.events, session.id, session.last_seq)
+        if lease.replica_id != self._membership.replica.id:
+            return False  # our time was up meanwhile, and with it the lease
         try:
             if turn is not None and turn.message is not None and self._may_run(turn, turn.message):
                 self._run(session, lease, turn, turn.message)

@@ -178,6 +178,31 @@ def test_a_deletion_waits_for_a_takeover(world: World) -> None:
     settle(world)
 
 
+def test_a_takeover_does_not_outlive_the_stay_of_its_replica(world: World) -> None:
+    go_on = asyncio.Event()
+
+    async def hold() -> None:
+        """A takeover that has won the lease."""
+        task = asyncio.current_task()
+        if task is not None and task.get_name() == "taking over" and len(claims(world)) > 1:
+            await go_on.wait()
+
+    world.send(1, 0, "slow")
+    world.wait(0.1)
+    world.kill(1)
+    world.pause(0)
+    world.at(2).line.lag = hold
+    assert world.until(lambda: len(claims(world)) > 1)
+    world.pause(2)
+    world.wait(1.2 * LEASE)
+    world.go_on(2)
+    world.wait(0.1)  # it has joined anew
+    go_on.set()
+    world.wait(0.1)
+    assert world.at(2).agents.alive == []
+    settle(world)
+
+
 @pytest.mark.parametrize("world", [replace(LIMITS, max_live=1)], indirect=True)
 def test_an_agent_that_nobody_wants_any_more_waits_for_no_place(world: World) -> None:
     claiming = asyncio.Event()
