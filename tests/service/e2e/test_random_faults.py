@@ -22,7 +22,7 @@ pytestmark = [
     ),
 ]
 
-LIVES = amount(1, 5)
+LIVES = amount(1, 4)
 STEPS = 40
 SESSIONS = 3
 _KINDS = {
