@@ -1,5 +1,6 @@
 """The OpenAPI document: it names every route with its errors, and what the service does is what it says."""
 
+import asyncio
 import re
 
 import pytest
@@ -36,9 +37,12 @@ STREAMS = {"/api/v1/chat/stream", "/api/v1/sessions/{session_id}/events/stream"}
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """Runs in schemathesis' own event loop, where nobody stops it: its runtimes end by themselves."""
+    """Runs in schemathesis' own event loop, where nobody stops it: its runtimes end by themselves. What it
+    does from time to time ends with the loop that it was started in."""
     limits = Limits(prestart=False, idle_seconds=0.1, max_turns_at_once=50)
-    return build(tmp_path_factory.mktemp("users"), limits)
+    service = build(tmp_path_factory.mktemp("users"), limits)
+    asyncio.run(service.engine.start())
+    return service
 
 
 @pytest.fixture(scope="module")
