@@ -34,6 +34,7 @@ from claude_agent_http.runtime.folders import (
     make_folders,
     remove_folders,
 )
+from claude_agent_http.runtime.mcp_watch import McpWatch
 from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
@@ -127,7 +128,7 @@ class CliRuntimeFactory:
             closing.push_async_callback(_disconnect, client, tree, self._config.close_grace)
             closing.callback(ordered.end)
             tree.pid = _read_pid(folders.pid_file)
-            yield CliRuntime(client, self._ids, session.id, ordered, transcripts, tail, tree)
+            yield CliRuntime(client, self._ids, session, ordered, transcripts, tail, tree)
 
     async def _undo(self, session_id: str, turn_id: str, lease: Lease) -> None:
         """Take a turn out of the conversation; with it goes what the disk has and the store has not."""
@@ -172,7 +173,7 @@ class CliRuntime:
         self,
         client: ClaudeSDKClient,
         ids: Ids,
-        session_id: str,
+        session: Session,
         gate: OrderedGate,
         transcripts: SdkTranscripts,
         tail: StderrTail,
@@ -180,7 +181,8 @@ class CliRuntime:
     ) -> None:
         self._client = client
         self._ids = ids
-        self._session_id = session_id
+        self._session_id = session.id
+        self._mcp = McpWatch(session)
         self._gate = gate
         self._transcripts = transcripts
         self._tail = tail
@@ -252,6 +254,7 @@ class CliRuntime:
     async def _translated(self, translator: TurnTranslator) -> AsyncGenerator[RuntimeItem]:
         try:
             async for message in self._client.receive_messages():
+                self._mcp.hear(message)
                 if isinstance(message, ResultMessage) and message.total_cost_usd is not None:
                     self._cost = message.total_cost_usd
                 for item in translator.feed(message):

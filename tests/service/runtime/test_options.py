@@ -18,12 +18,13 @@ from tests.service.runtime.conftest import (
     script,
 )
 from tests.service.runtime.test_faults import running
+from tests.service.runtime.test_mcp import MCP_ECHO
 
 from claude_agent_http.domain.turn import ErrorKind, StopReason
+from claude_agent_http.runtime.folders import make_folders
 
 pytestmark = pytest.mark.tier("cli")
 
-MCP_ECHO = str(Path(__file__).with_name("mcp_echo.py"))
 WRITE = {"tool": "Write", "input": {"file_path": "note.txt", "content": "hello"}}
 
 
@@ -111,31 +112,17 @@ async def test_project_settings_are_read_only_when_asked_for(runtimes: Runtimes)
     assert asked.end.usage.input_tokens - without.end.usage.input_tokens > 40_000
 
 
-async def test_an_mcp_server_serves_its_tools(runtimes: Runtimes) -> None:
-    server = {
-        "type": "stdio",
-        "command": sys.executable,
-        "args": [MCP_ECHO],
-        "env": {"ECHO_SECRET": "s3cr3t"},
-    }
-    use = {"tool": "mcp__echo__say", "input": {"text": "hello"}}
-    turn = await one_turn(runtimes, use, REPORT, mcp_servers={"echo": server})
-    call, result = turn.of("agent.mcp_tool_use")[0], turn.of("agent.mcp_tool_result")[0]
-    assert (call["mcp_server_name"], call["name"], call["input"]) == ("echo", "say", {"text": "hello"})
-    assert result["tool_use_id"] == call["tool_use_id"]
-    assert "hello s3cr3t" in turn.text
-    assert runtimes.gate.asked[0][1] == "mcp__echo__say"
-    state = [path for path in runtimes.config.state_dir.rglob("*") if path.is_file()]
-    assert state
-    assert not [path for path in state if b"s3cr3t" in path.read_bytes() and path.suffix != ".jsonl"]
-    assert not list(runtimes.config.state_dir.rglob("mcp.json"))
-
-
-async def test_servers_of_the_workspace_are_not_started(runtimes: Runtimes, demo: DemoModel) -> None:
-    server = {"command": "touch", "args": [str(runtimes.workspace / "started")]}
-    (runtimes.workspace / ".mcp.json").write_text(json.dumps({"mcpServers": {"evil": server}}))
-    await one_turn(runtimes, bash("sleep 0.3"), {"text": "x"}, setting_sources=["project"])
-    assert not (runtimes.workspace / "started").exists()
+@pytest.mark.parametrize("source", ["user", "local"])
+async def test_user_and_local_settings_are_read_only_when_asked_for(runtimes: Runtimes, source: str) -> None:
+    folders = make_folders(runtimes.config.state_dir, runtimes.session.id)
+    local = runtimes.workspace / ".claude" / "settings.local.json"
+    settings = {"user": folders.config / "settings.json", "local": local}[source]
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(json.dumps({"env": {"FROM_SETTINGS": "yes"}}))
+    steps = [bash('echo "settings: $FROM_SETTINGS"'), REPORT]
+    without = await one_turn(runtimes, *steps)
+    asked = await one_turn(runtimes, *steps, setting_sources=[source])
+    assert (without.text, asked.text) == ("settings:", "settings: yes")
 
 
 async def test_a_plugin_brings_its_agent(runtimes: Runtimes, folder: Path, demo: DemoModel) -> None:
