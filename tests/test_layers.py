@@ -34,7 +34,10 @@ _VIOLATIONS = {
     ],
     "configuration": [("claude_agent_http/app.py", "import pydantic_settings")],
     "prometheus": [("claude_agent_http/engine/bad.py", "from prometheus_client.core import Metric")],
-    "http-client": [("claude_agent_http/runtime/bad.py", "import httpx")],
+    "http-client": [
+        ("claude_agent_http/runtime/bad.py", "import httpx"),
+        ("claude_agent_http/runtime/bad.py", "import httpx2"),
+    ],
     "kubernetes": [
         ("claude_agent_operator/reconcile.py", "import kopf"),
         ("claude_agent_operator/handlers.py", "import kubernetes.client"),

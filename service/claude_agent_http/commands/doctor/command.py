@@ -70,6 +70,11 @@ def examine(
     yield check_metrics_port(settings)
     yield check_cpu(settings)
     yield check_agent_cli(settings, environ)
+    if settings.mcp_servers:
+        # Half a second, which most set-ups do not need.
+        from claude_agent_http.commands.doctor.mcp_servers import check_mcp_servers  # noqa: PLC0415
+
+        yield from check_mcp_servers(settings.mcp_servers)
     yield check_memory(settings, container)
 
 
