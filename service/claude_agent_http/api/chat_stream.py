@@ -14,6 +14,7 @@ from claude_agent_http.engine import Engine, Turn
 __all__ = ["chunks"]
 
 _SETTLE_SECONDS = 10.0
+_TOLD_SECONDS = 0.1
 _Items = AsyncGenerator[Followed, None]
 
 
@@ -31,12 +32,11 @@ async def chunks(engine: Engine, turn: Turn, seconds: float) -> AsyncGenerator[C
 
 
 async def _until_idle(engine: Engine, turn: Turn) -> _Items:
-    """What follows the turn's message up to its idle, or up to the end of the session or the service.
+    """What comes after the turn has begun, up to its idle, or up to the end of the session or the service.
 
     Raises StorageError when the turn ended and the log cannot show it.
     """
-    after = turn.opened.result().seq
-    async with aclosing(engine.follow(turn.session_id, after=after, deltas=True)) as items:
+    async with aclosing(engine.follow(turn.session_id, after=turn.running_seq, deltas=True)) as items:
         while (item := await _next(engine, turn, items)) is not None:
             yield item
             if isinstance(item, Event) and item.type is EventType.STATUS_IDLE:
@@ -48,6 +48,8 @@ async def _next(engine: Engine, turn: Turn, items: _Items) -> Followed | None:
     try:
         if not turn.ended.done():
             await asyncio.wait((waiting, turn.ended), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():  # what was told to readers comes a step of the loop later; the log is far
+            await asyncio.wait((waiting,), timeout=_TOLD_SECONDS)
         if not waiting.done() and not await _shows_idle(engine, turn):
             raise StorageError("the turn ended, but its last events are not stored yet; read /events later")
         return await waiting

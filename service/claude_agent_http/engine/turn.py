@@ -38,6 +38,11 @@ class Turn:
     came: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
     @property
+    def running_seq(self) -> int:
+        """Of its `session.status_running`, stored in one go with its message: the rest comes behind it."""
+        return self.opened.result().seq + 1
+
+    @property
     def age(self) -> float:
         """Seconds since the message came."""
         return self.ended.get_loop().time() - self.came

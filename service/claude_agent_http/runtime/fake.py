@@ -275,8 +275,8 @@ class FakeRuntime:
 
     def _deltas(self, event_id: str, kind: EventType, text: str) -> list[Delta]:
         offset, deltas = 0, list[Delta]()
-        for word in text.split(" "):
-            piece = word if offset == 0 else f" {word}"
+        for place, word in enumerate(text.split(" ")):
+            piece = f" {word}" if place else word
             if piece:
                 deltas.append(Delta(self._session_id, event_id, kind, offset, piece))
             offset += len(piece)

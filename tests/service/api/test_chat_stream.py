@@ -45,6 +45,20 @@ def text_of(chunks):
     return "".join(chunk["text"] for chunk in chunks if chunk["type"] == "text_delta")
 
 
+async def test_nothing_is_read_from_the_log_of_a_turn_that_runs_here(chat, service, monkeypatch):
+    reads = []
+    read = service.store.events.read
+
+    async def counted(*args, **more):
+        reads.append(args)
+        return await read(*args, **more)
+
+    monkeypatch.setattr(service.store.events, "read", counted)
+    for _ in range(20):
+        assert (await chat())[-1] == {"type": "done"}
+    assert reads == []
+
+
 async def test_tokens_and_tools_in_order(chat, service):
     service.says["hi"] = [
         Say("secret thoughts", thinking=True),
