@@ -15,7 +15,7 @@ from claude_agent_http.domain.errors import (
     SessionNotFoundError,
     TurnTimeoutError,
 )
-from claude_agent_http.domain.event import Event, EventType, Followed, SessionDeleted
+from claude_agent_http.domain.event import Event, EventType, Followed
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.domain.telemetry import Refusal
@@ -33,6 +33,7 @@ from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.membership import Membership
 from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.relay import Relay
+from claude_agent_http.engine.removal import Removal
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
 from claude_agent_http.engine.takeover import Takeover
@@ -46,7 +47,6 @@ _PAGE = 500
 _EXPIRY_SECONDS = 30.0
 _ROOM_SECONDS = 5.0
 _ALONE_SECONDS = 30.0
-_STOPPED_POLL_SECONDS = 0.05
 _log = structlog.get_logger(__name__)
 
 
@@ -83,7 +83,6 @@ class Engine:
     ) -> None:
         """`name` and `version` are this replica's, for people."""
         self._store = store
-        self._runtimes = runtimes
         self._workspaces = workspaces
         self._clock = clock
         self._ids = ids
@@ -133,6 +132,7 @@ class Engine:
             turn_seconds=limits.turn_seconds,
             telemetry=self._telemetry,
         )
+        self._removal = Removal(store, self._live, self._membership, hub, runtimes, clock, ids, limits)
         self._housekeeping = Housekeeping()
         self._stopped = False
 
@@ -218,8 +218,7 @@ class Engine:
 
     async def delete(self, session_id: str) -> None:
         """Stop the session and remove it with its events and transcripts; the user's files stay."""
-        await self.get(session_id)
-        await self._live.end(session_id, lambda: self._remove(session_id))
+        await self._removal.delete(session_id)
 
     async def send(self, session_id: str, text: str, seconds: float | None = None) -> Turn:
         """Store the message and begin its turn, which goes on whether or not anybody waits for it.
@@ -334,26 +333,6 @@ class Engine:
                 return
             async for item in follower.items(subscription):
                 yield item
-
-    async def _remove(self, session_id: str) -> None:
-        await self._stop_elsewhere(session_id)
-        await self._store.sessions.delete(session_id)
-        self._store.wakeups.tell(Changed(session_id))
-        self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
-        await self._runtimes.forget(session_id)
-
-    async def _stop_elsewhere(self, session_id: str) -> None:
-        """Take the session from whichever replica has it, and wait until nothing of it runs there."""
-        if not self._store.is_shared:
-            return
-        _, former = await self._store.leases.seize(session_id, self._membership.replica.id)
-        if former is None:
-            return
-        self._store.wakeups.tell(Changed(session_id))
-        loop = asyncio.get_running_loop()
-        last = loop.time() + self._limits.lease_seconds + self._limits.stop_seconds
-        while not await self._store.leases.has_stopped(former) and loop.time() < last:  # noqa: ASYNC110
-            await asyncio.sleep(_STOPPED_POLL_SECONDS)
 
     async def _warm(self, session: Session) -> None:
         self._live.warm(session)
