@@ -313,6 +313,14 @@ class Workspaces(Protocol):
         """The workspace's absolute path, made if it may be. Raises InvalidInputError, WorkspaceError."""
         ...
 
+    async def erase(self, user_id: str) -> int:
+        """Remove the user's folder on this replica's disk, with every workspace in it; how many files went,
+        0 for a user without a folder. A repeat goes on where a failure or a crash ended it.
+
+        Raises InvalidInputError; WorkspaceError when something stays.
+        """
+        ...
+
 
 class Telemetry(Protocol):
     """What the engine tells of itself. No method waits or raises. Times are in seconds."""

@@ -13,6 +13,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from claude_agent_http.runtime import launcher
+from claude_agent_http.runtime.opened import opened
+from claude_agent_http.runtime.tree_removal import remove_tree
 
 __all__ = [
     "SessionFolders",
@@ -87,10 +89,9 @@ def make_folders(state_dir: Path, session_id: str) -> SessionFolders:
 def remove_folders(state_dir: Path, session_id: str) -> None:
     """Also what an agent made read-only, as `go mod download` does. Raises OSError when something stays."""
     root = _root(state_dir, session_id)
-    shutil.rmtree(root, ignore_errors=True)
-    if root.exists():
-        _open_up(root)
-        shutil.rmtree(root)
+    if state_dir.exists():
+        with opened(state_dir.resolve()) as folder:
+            remove_tree(root.name, folder)
 
 
 def forget_conversation(state_dir: Path, session_id: str) -> None:
@@ -135,13 +136,6 @@ def _root(state_dir: Path, session_id: str) -> Path:
     if str(UUID(session_id)) != session_id:
         raise ValueError(f"session id {session_id!r} is no canonical UUID")
     return state_dir / session_id
-
-
-def _open_up(folder: Path) -> None:
-    for parent, names, _ in os.walk(folder):
-        for path in (Path(parent, name) for name in names):
-            if not path.is_symlink():
-                path.chmod(0o700)
 
 
 def _trampoline_text() -> str:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import threading
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 from claude_agent_http.domain.errors import InvalidInputError, StorageFullError, WorkspaceError
 from claude_agent_http.domain.session import Session
+from claude_agent_http.runtime.opened import opened
+from claude_agent_http.runtime.tree_removal import remove_tree
 
 __all__ = ["FolderWorkspaces", "checked_parts"]
 
@@ -31,12 +33,31 @@ class FolderWorkspaces:
 
     async def resolve(self, user_id: str, subdir: str | None) -> str:
         parts = checked_parts(subdir)
-        _check_part("user_id", user_id)
+        _check_user(user_id)
         return await asyncio.to_thread(self._make, user_id, parts)
 
     async def is_visible(self, session: Session) -> bool:
         """True for a folder that is here, at the same path, and for a session that never ran."""
         return session.message_count == 0 or await asyncio.to_thread(self._is_here, session)
+
+    async def erase(self, user_id: str) -> int:
+        _check_user(user_id)
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(self._erase, user_id, stop)
+        finally:
+            stop.set()  # Who is cancelled, at the end of the process, leaves the rest to a repeat.
+
+    def _erase(self, user_id: str, stop: threading.Event) -> int:
+        base = self._checked_base()
+        try:
+            with opened(base) as folder:
+                return remove_tree(user_id, folder, stop)
+        except OSError as error:
+            raise WorkspaceError(
+                f"not all files of user {user_id!r} could be removed: {error.strerror}: "
+                f"{base / str(error.filename)}; make it removable and repeat the request"
+            ) from error
 
     def _is_here(self, session: Session) -> bool:
         path = os.path.join(os.path.realpath(self._base), session.user_id, *checked_parts(session.subdir))
@@ -45,7 +66,7 @@ class FolderWorkspaces:
     def _make(self, user_id: str, parts: tuple[str, ...]) -> str:
         base = self._checked_base()
         try:
-            with _opened(base) as folder:
+            with opened(base) as folder:
                 _descend(folder, (user_id, *parts), make_first=self._auto_create)
         except OSError as error:
             raise _translated(error, self._base / user_id) from error
@@ -79,6 +100,12 @@ def checked_parts(subdir: str | None) -> tuple[str, ...]:
     return parts
 
 
+def _check_user(user_id: str) -> None:
+    _check_part("user_id", user_id)
+    if user_id.startswith("."):
+        raise InvalidInputError("user_id", "must not begin with a dot: such folders are the service's own")
+
+
 def _check_part(field: str, part: str) -> None:
     folded = unicodedata.normalize("NFKC", part)
     if part in ("", ".", "..") or folded in ("", ".", ".."):
@@ -98,18 +125,9 @@ def _descend(folder: int, names: tuple[str, ...], *, make_first: bool) -> None:
     if make_first:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o700, dir_fd=folder)
-    with _opened(name, folder) as inner:
+    with opened(name, folder) as inner:
         if rest:
             _descend(inner, rest, make_first=True)
-
-
-@contextlib.contextmanager
-def _opened(path: str | Path, folder: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _translated(error: OSError, user_folder: Path) -> Exception:

@@ -304,3 +304,6 @@ class AnyWorkspace:
 
     async def resolve(self, user_id: str, subdir: str | None) -> str:
         return f"/workspaces/{user_id}/{subdir or ''}"
+
+    async def erase(self, user_id: str) -> int:
+        return 0

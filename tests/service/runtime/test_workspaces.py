@@ -1,13 +1,22 @@
 """Where a session may work: inside its user's folder, whatever the path looks like."""
 # ruff: noqa: ASYNC240 - what is tested here are files
 
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from claude_agent_http.domain.errors import InvalidInputError, WorkspaceError
 from claude_agent_http.runtime import FolderWorkspaces
 from claude_agent_http.runtime.workspaces import checked_parts
+
+NOBODY = 65534
+DEEP = 3000
 
 
 async def test_a_users_folder_is_made_for_that_user_alone(tmp_path: Path) -> None:
@@ -101,3 +110,139 @@ async def test_a_base_that_is_missing_is_told_when_it_may_not_be_made(tmp_path: 
 def test_the_parts_of_a_path() -> None:
     assert checked_parts("a/b") == ("a", "b")
     assert checked_parts(None) == ()
+
+
+@pytest.fixture
+def users() -> Iterator[Path]:
+    """A base folder in which permissions count: whoever runs the tests, they are not root here."""
+    folder = Path(tempfile.mkdtemp(prefix="users-"))
+    was_root = os.geteuid() == 0
+    if was_root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        if was_root:
+            os.seteuid(0)
+        shutil.rmtree(folder)
+
+
+async def test_a_users_folder_is_erased_with_all_that_is_in_it_and_nobody_elses(users: Path) -> None:
+    workspaces = FolderWorkspaces(users)
+    for user, subdir in (("alice", None), ("alice", "a/b"), ("alicea", "a")):
+        (Path(await workspaces.resolve(user, subdir)) / ".file").write_text("of alice?")
+    assert await workspaces.erase("alice") == 2
+    assert [path.name for path in users.iterdir()] == ["alicea"]
+    assert (users / "alicea" / "a" / ".file").read_text() == "of alice?"
+    assert await workspaces.erase("alice") == 0
+    assert Path(await workspaces.resolve("alice", "a")).is_dir()
+
+
+@pytest.mark.parametrize(
+    "user", ["", ".", "..", "../bob", "a/b", "/etc", "a\0b", ".sessions", "a\\b", "\uff0e"]
+)
+async def test_tricks_with_the_user_reach_no_folder(tmp_path: Path, user: str) -> None:
+    for folder in ("users/bob", "users/.sessions", "users/a/b", "bob"):
+        (tmp_path / folder).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    workspaces = FolderWorkspaces(tmp_path / "users")
+    for attempt in (workspaces.erase(user), workspaces.resolve(user, None)):
+        with pytest.raises(InvalidInputError) as caught:
+            await attempt
+        assert caught.value.field == "user_id"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+async def test_links_are_erased_and_what_they_lead_to_stays(users: Path) -> None:
+    (users / "bob" / "folder").mkdir(parents=True)
+    (users / "bob" / "file").touch()
+    (users / "alice" / "deep").mkdir(parents=True)
+    for number, target in enumerate(["../bob", "../../bob/file", "/etc", "nowhere", ".", str(users / "bob")]):
+        (users / "alice" / f"link{number}").symlink_to(target)
+        (users / "alice" / "deep" / f"link{number}").symlink_to(target)
+    (users / "carol").symlink_to("bob")
+    (users / "dave").write_text("a file in the place of a folder")
+    workspaces = FolderWorkspaces(users)
+    assert [await workspaces.erase(user) for user in ("alice", "carol", "dave")] == [12, 1, 1]
+    assert sorted(str(path.relative_to(users)) for path in users.rglob("*")) == [
+        "bob",
+        "bob/file",
+        "bob/folder",
+    ]
+
+
+async def test_folders_without_permissions_are_erased(users: Path) -> None:
+    for mode in (0o000, 0o500, 0o300):
+        folder = users / "alice" / f"top-{mode:o}" / "inner"
+        (folder / "empty").mkdir(parents=True)
+        (folder / "file").touch(mode=0o400)
+        for closed in (folder / "empty", folder, folder.parent):
+            closed.chmod(mode)
+    (users / "alice").chmod(0)
+    assert await FolderWorkspaces(users).erase("alice") == 3
+    assert list(users.iterdir()) == []
+
+
+async def test_what_cannot_be_erased_is_named_and_all_else_is_gone(users: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can make a folder that is another user's")
+    kept = users / "alice" / "a" / "b" / "kept"
+    kept.mkdir(parents=True)
+    (kept / "file").touch()
+    for number in range(20):
+        (users / "alice" / "a" / "b" / f"file{number}").touch()
+    os.seteuid(0)
+    os.chown(kept, 0, 0)
+    os.seteuid(NOBODY)
+    workspaces = FolderWorkspaces(users)
+    for _ in range(2):
+        with pytest.raises(WorkspaceError, match="alice") as caught:
+            await workspaces.erase("alice")
+        [kept] = users.rglob("kept")
+        assert str(kept) in str(caught.value)
+        assert [path for path in users.rglob("*") if path.is_file()] == [kept / "file"]
+    os.seteuid(0)
+    os.chown(kept, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    assert await workspaces.erase("alice") == 1
+    assert list(users.iterdir()) == []
+
+
+async def test_folders_nested_deeper_than_a_stack_are_erased(users: Path) -> None:
+    """Deeper than Python may recurse, than a process may open files, and than a path may be long."""
+    inner = os.open(users, os.O_RDONLY)
+    for _ in range(DEEP):
+        os.mkdir("d", dir_fd=inner)
+        outer, inner = inner, os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(os.open("file", os.O_CREAT, dir_fd=inner))
+    os.close(inner)
+    assert await FolderWorkspaces(users).erase("d") == 1
+    assert list(users.iterdir()) == []
+
+
+async def test_an_erasure_that_is_cancelled_stops_and_a_repeat_finishes_it(users: Path) -> None:
+    workspaces = FolderWorkspaces(users)
+    for number in range(100):
+        folder = users / "alice" / str(number)
+        folder.mkdir(parents=True)
+        for file in range(50):
+            (folder / str(file)).touch()
+    erasing = asyncio.create_task(workspaces.erase("alice"))
+    await until(lambda: len(os.listdir(users / "alice")) < 100)
+    erasing.cancel()
+    await asyncio.gather(erasing, return_exceptions=True)
+    assert (users / "alice").exists()
+    await workspaces.erase("alice")
+    assert list(users.iterdir()) == []
+
+
+async def test_two_may_erase_a_user_at_once(users: Path) -> None:
+    for number in range(2000):
+        folder = users / "alice" / str(number % 7) / str(number % 11) / str(number % 13)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file{number}").touch()
+    counts = await asyncio.gather(*(FolderWorkspaces(users).erase("alice") for _ in range(2)))
+    assert sum(counts) == 2000
+    assert list(users.iterdir()) == []
