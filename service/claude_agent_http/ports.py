@@ -299,8 +299,16 @@ class RuntimeFactory(Protocol):
         good. What is not told in time ends by itself, even while the service is paused."""
         ...
 
-    async def forget(self, session_id: str) -> None:
-        """Remove what the runtimes of a deleted session left on disk outside its workspace."""
+    async def forget(self, session: Session) -> None:
+        """Remove what the runtimes of a deleted session left on disk outside its workspace. Never raises."""
+        ...
+
+    async def forget_user(self, user_id: str) -> None:
+        """Remove what is left of all sessions that this user ever had, where `forget` did not come to it or
+        could not do it. None of them may be live.
+
+        Raises InvalidInputError; WorkspaceError when something stays.
+        """
         ...
 
 

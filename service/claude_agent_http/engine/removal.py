@@ -3,6 +3,7 @@
 import asyncio
 
 from claude_agent_http.domain.event import SessionDeleted
+from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine.hub import Hub
 from claude_agent_http.engine.limits import Limits
@@ -36,15 +37,15 @@ class Removal:
 
     async def delete(self, session_id: str) -> None:
         """Raises SessionNotFoundError, DrainingError, StorageError."""
-        await self._store.sessions.get(session_id)
-        await self._live.end(session_id, lambda: self._remove(session_id))
+        session = await self._store.sessions.get(session_id)
+        await self._live.end(session_id, lambda: self._remove(session))
 
-    async def _remove(self, session_id: str) -> None:
-        await self._stop_elsewhere(session_id)
-        await self._store.sessions.delete(session_id)
-        self._store.wakeups.tell(Changed(session_id))
-        self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
-        await self._runtimes.forget(session_id)
+    async def _remove(self, session: Session) -> None:
+        await self._stop_elsewhere(session.id)
+        await self._store.sessions.delete(session.id)
+        self._store.wakeups.tell(Changed(session.id))
+        self._hub.end(SessionDeleted(session.id, self._ids.event_id(), self._clock.now()))
+        await self._runtimes.forget(session)
 
     async def _stop_elsewhere(self, session_id: str) -> None:
         """Take the session from whichever replica has it, and wait until nothing of it runs there."""

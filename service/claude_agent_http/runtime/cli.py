@@ -20,7 +20,7 @@ from claude_agent_sdk import (
     SessionStore,
 )
 
-from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
+from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError, WorkspaceError
 from claude_agent_http.domain.event import TOOL_USES, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
@@ -32,10 +32,10 @@ from claude_agent_http.runtime.folders import (
     empty_run,
     forget_conversation,
     make_folders,
-    remove_folders,
 )
 from claude_agent_http.runtime.mcp_watch import McpWatch
 from claude_agent_http.runtime.options import Start, cli_options
+from claude_agent_http.runtime.owners import note_owner, remove_owned, remove_session
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
 from claude_agent_http.runtime.strays import Strays
@@ -136,12 +136,21 @@ class CliRuntimeFactory:
         await self._transcripts.rewind(key, prompt_uuid(turn_id), lease=lease)
         await asyncio.to_thread(forget_conversation, self._config.state_dir, session_id)
 
-    async def forget(self, session_id: str) -> None:
+    async def forget(self, session: Session) -> None:
         """Whatever of its folder cannot be removed is told in the log: the session is gone all the same."""
         try:
-            await asyncio.to_thread(remove_folders, self._config.state_dir, session_id)
+            await asyncio.to_thread(remove_session, self._config.state_dir, session.user_id, session.id)
         except OSError as error:
-            _log.error("a deleted session's folder was not removed", session_id=session_id, reason=str(error))
+            _log.error("a deleted session's folder was not removed", session_id=session.id, reason=str(error))
+
+    async def forget_user(self, user_id: str) -> None:
+        try:
+            await asyncio.to_thread(remove_owned, self._config.state_dir, user_id)
+        except OSError as error:
+            raise WorkspaceError(
+                f"not all that the agents of user {user_id!r} left could be removed: {error.strerror}: "
+                f"{self._config.state_dir / str(error.filename)}; make it removable and repeat the request"
+            ) from error
 
     async def _started(
         self,
@@ -153,6 +162,7 @@ class CliRuntimeFactory:
     ) -> tuple[ClaudeSDKClient, SessionFolders]:
         if self._workspaces is not None:
             session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
+        await asyncio.to_thread(note_owner, self._config.state_dir, session.user_id, session.id)
         folders = await asyncio.to_thread(make_folders, self._config.state_dir, session.id)
         tree.open(folders.run / "heartbeat")
         if self._until is not None:

@@ -99,7 +99,8 @@ Step = _Play | Fail
 class FakeRuntimeFactory:
     """`play` gives the steps of a prompt's turn, by default it says the prompt back. `start_failures` are
     raised by the next starts, one each; a start waits for `before_start`, a stop for `before_close`.
-    `opened`, `closed`, `forgotten`, `undone`, `until` and `alive` say what happened."""
+    `forget_failure` is raised by `forget_user`.
+    `opened`, `closed`, `forgotten`, `forgotten_users`, `undone`, `until` and `alive` say what happened."""
 
     def __init__(
         self, ids: Ids, play: Callable[[str], Sequence[Step]] = lambda prompt: (Say(f"You said: {prompt}"),)
@@ -111,6 +112,8 @@ class FakeRuntimeFactory:
         self.opened: list[str] = []
         self.closed: list[str] = []
         self.forgotten: list[str] = []
+        self.forgotten_users: list[str] = []
+        self.forget_failure: Exception | None = None
         self.undone: list[str] = []
         self.until: float | None = None
         self.alive: dict[str, FakeRuntime] = {}
@@ -151,9 +154,14 @@ class FakeRuntimeFactory:
         for gone in turns[turns.index(turn_id) :] if turn_id in said else ():
             del said[gone]
 
-    async def forget(self, session_id: str) -> None:
-        self.forgotten.append(session_id)
-        self._said.pop(session_id, None)
+    async def forget(self, session: Session) -> None:
+        self.forgotten.append(session.id)
+        self._said.pop(session.id, None)
+
+    async def forget_user(self, user_id: str) -> None:
+        if self.forget_failure is not None:
+            raise self.forget_failure
+        self.forgotten_users.append(user_id)
 
 
 class FakeRuntime:

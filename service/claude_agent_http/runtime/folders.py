@@ -21,6 +21,7 @@ __all__ = [
     "empty_run",
     "ensure_trampoline",
     "forget_conversation",
+    "is_session_id",
     "make_folders",
     "remove_folders",
     "trampoline",
@@ -132,8 +133,14 @@ def write_private(path: Path, content: str | Mapping[str, Any], mode: int = 0o60
     return path
 
 
+def is_session_id(name: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return str(UUID(name)) == name
+    return False
+
+
 def _root(state_dir: Path, session_id: str) -> Path:
-    if str(UUID(session_id)) != session_id:
+    if not is_session_id(session_id):
         raise ValueError(f"session id {session_id!r} is no canonical UUID")
     return state_dir / session_id
 

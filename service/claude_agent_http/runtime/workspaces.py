@@ -13,7 +13,7 @@ from claude_agent_http.domain.session import Session
 from claude_agent_http.runtime.opened import opened
 from claude_agent_http.runtime.tree_removal import remove_tree
 
-__all__ = ["FolderWorkspaces", "checked_parts"]
+__all__ = ["FolderWorkspaces", "check_user", "checked_parts"]
 
 _MAX_SUBDIR = 200
 _MAX_PART_BYTES = 255
@@ -33,7 +33,7 @@ class FolderWorkspaces:
 
     async def resolve(self, user_id: str, subdir: str | None) -> str:
         parts = checked_parts(subdir)
-        _check_user(user_id)
+        check_user(user_id)
         return await asyncio.to_thread(self._make, user_id, parts)
 
     async def is_visible(self, session: Session) -> bool:
@@ -41,7 +41,7 @@ class FolderWorkspaces:
         return session.message_count == 0 or await asyncio.to_thread(self._is_here, session)
 
     async def erase(self, user_id: str) -> int:
-        _check_user(user_id)
+        check_user(user_id)
         stop = threading.Event()
         try:
             return await asyncio.to_thread(self._erase, user_id, stop)
@@ -100,7 +100,8 @@ def checked_parts(subdir: str | None) -> tuple[str, ...]:
     return parts
 
 
-def _check_user(user_id: str) -> None:
+def check_user(user_id: str) -> None:
+    """Raises InvalidInputError unless it is safe as the name of a folder."""
     _check_part("user_id", user_id)
     if user_id.startswith("."):
         raise InvalidInputError("user_id", "must not begin with a dot: such folders are the service's own")

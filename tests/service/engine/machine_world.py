@@ -254,9 +254,12 @@ class Runtimes:
         finally:
             self.held.remove(session.id)
 
-    async def forget(self, session_id: str) -> None:
+    async def forget(self, session: Session) -> None:
         await self._gates.pass_through("forget")
-        await self.fake.forget(session_id)
+        await self.fake.forget(session)
+
+    async def forget_user(self, user_id: str) -> None:
+        await self.fake.forget_user(user_id)
 
     def gone(self, session_id: str) -> None:
         """Its deletion was acknowledged."""

@@ -179,8 +179,11 @@ class Agents:
     async def may_run(gate: ToolGate, use: str, name: str, given: dict[str, Any]) -> bool:
         return await gate(use, name, given)
 
-    async def forget(self, session_id: str) -> None:
-        await self.fake.forget(session_id)
+    async def forget(self, session: Session) -> None:
+        await self.fake.forget(session)
+
+    async def forget_user(self, user_id: str) -> None:
+        await self.fake.forget_user(user_id)
 
     def end_those_whose_time_is_over(self) -> None:
         if self._is_over:

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,18 +225,27 @@ async def test_forgetting_removes_the_sessions_folder_only(stand_ins: StandIns, 
     other = state / "0b8ce4b6-7a5e-4b0e-9c53-1c4f1b2a3d4e"
     other.mkdir()
     assert (state / runtimes.session.id).stat().st_mode & 0o777 == 0o700
-    await runtimes.factory().forget(runtimes.session.id)
-    await runtimes.factory().forget(runtimes.session.id)
+    await runtimes.factory().forget(runtimes.session)
+    await runtimes.factory().forget(runtimes.session)
     assert not (state / runtimes.session.id).exists()
     assert other.exists()
     with pytest.raises(ValueError, match="UUID"):
-        await runtimes.factory().forget("../..")
+        await runtimes.factory().forget(replace(runtimes.session, id="../.."))
+
+
+async def test_what_a_start_leaves_is_found_by_its_user(stand_ins: StandIns, runtimes: Runtimes) -> None:
+    async with stand_ins.open("answers"):
+        pass
+    folder = runtimes.config.state_dir / runtimes.session.id
+    await runtimes.factory().forget_user("bob")
+    assert folder.exists()
+    await runtimes.factory().forget_user(runtimes.session.user_id)
+    assert not folder.exists()
 
 
 async def test_what_cannot_be_forgotten_is_told_in_the_log(runtimes: Runtimes) -> None:
-    runtimes.config.state_dir.mkdir()
-    (runtimes.config.state_dir / runtimes.session.id).touch()  # a file, where a folder should be
+    runtimes.config.state_dir.touch()  # a file, where a folder should be
     with structlog.testing.capture_logs() as logged:
-        await runtimes.factory().forget(runtimes.session.id)
+        await runtimes.factory().forget(runtimes.session)
     assert [(line["log_level"], line["session_id"]) for line in logged] == [("error", runtimes.session.id)]
     assert "Not a directory" in logged[0]["reason"]

@@ -1,0 +1,64 @@
+"""Which user each session's private folder is of, for as long as the folder is there. Blocking I/O.
+
+Kept as one empty file a session, named by it in a folder named by its user. So a session whose row is gone,
+but whose removal was cut short or could not remove everything, is found again when its user is erased.
+"""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from claude_agent_http.runtime.folders import is_session_id, remove_folders
+from claude_agent_http.runtime.opened import opened
+from claude_agent_http.runtime.tree_removal import remove_tree
+from claude_agent_http.runtime.workspaces import check_user
+
+__all__ = ["note_owner", "remove_owned", "remove_session"]
+
+_FOLDER = ".users"
+
+
+def note_owner(state_dir: Path, user_id: str, session_id: str) -> None:
+    """Before the session's folder is made. Raises OSError."""
+    folder = _of(state_dir, user_id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / session_id).touch(mode=0o600)
+
+
+def remove_session(state_dir: Path, user_id: str, session_id: str) -> None:
+    """Raises OSError when something stays; then it is still known whose it is."""
+    remove_folders(state_dir, session_id)
+    with suppress(FileNotFoundError):
+        (_of(state_dir, user_id) / session_id).unlink()
+
+
+def remove_owned(state_dir: Path, user_id: str) -> None:
+    """All that is left of the user's sessions, as far as it goes; then raises the first OSError."""
+    check_user(user_id)
+    failures: list[OSError] = []
+    with suppress(FileNotFoundError), opened((state_dir / _FOLDER).resolve()) as owners:
+        for session_id in _noted(owners, user_id):
+            try:
+                remove_folders(state_dir, session_id)
+            except OSError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        remove_tree(user_id, owners)
+
+
+def _noted(owners: int, user_id: str) -> list[str]:
+    """What only an agent can have put there, such as a link, names no session."""
+    try:
+        with opened(user_id, owners) as folder:
+            return list(filter(is_session_id, os.listdir(folder)))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
+
+
+def _of(state_dir: Path, user_id: str) -> Path:
+    check_user(user_id)
+    return state_dir / _FOLDER / user_id
