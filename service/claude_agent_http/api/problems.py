@@ -48,6 +48,7 @@ _ERRORS: dict[type[Exception], _Rule] = {
     errors.DrainingError: _Rule(503, "draining"),
     errors.StorageFullError: _Rule(507, "storage_full"),
     errors.StorageError: _Rule(503, "storage_failed", 5),
+    errors.FilesElsewhereError: _Rule(503, "files_elsewhere", 5),
     errors.WorkspaceError: _Rule(500, "workspace_failed"),
     errors.RuntimeStartError: _Rule(502, "runtime_start_failed"),
     errors.RuntimeDiedError: _Rule(502, "runtime_died"),

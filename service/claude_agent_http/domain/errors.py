@@ -85,6 +85,16 @@ class WorkspaceError(ClaudeAgentError):
     """The session's folder cannot be made or used."""
 
 
+class FilesElsewhereError(WorkspaceError):
+    """The files of a session that has run are not on this replica's disk."""
+
+    def __init__(self, session_id: str, cwd: str) -> None:
+        super().__init__(
+            f"the folder {cwd} of session {session_id!r} is not on the disk of the replica that was asked; "
+            "nothing was erased. Ask the replica that has it, or make the folder again if it was removed"
+        )
+
+
 class RuntimeStartError(ClaudeAgentError):
     """The agent process could not be started."""
 

@@ -3,8 +3,19 @@
 from claude_agent_http.engine.answer import Answer, answer
 from claude_agent_http.engine.engine import Engine, EngineStats
 from claude_agent_http.engine.limits import Limits
+from claude_agent_http.engine.removal import Erased
 from claude_agent_http.engine.sessions import NewSession
 from claude_agent_http.engine.telemetry import NullTelemetry
 from claude_agent_http.engine.turn import Turn
 
-__all__ = ["Answer", "Engine", "EngineStats", "Limits", "NewSession", "NullTelemetry", "Turn", "answer"]
+__all__ = [
+    "Answer",
+    "Engine",
+    "EngineStats",
+    "Erased",
+    "Limits",
+    "NewSession",
+    "NullTelemetry",
+    "Turn",
+    "answer",
+]

@@ -33,7 +33,7 @@ from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.membership import Membership
 from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.relay import Relay
-from claude_agent_http.engine.removal import Removal
+from claude_agent_http.engine.removal import Erased, Removal
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
 from claude_agent_http.engine.takeover import Takeover
@@ -132,7 +132,9 @@ class Engine:
             turn_seconds=limits.turn_seconds,
             telemetry=self._telemetry,
         )
-        self._removal = Removal(store, self._live, self._membership, hub, runtimes, clock, ids, limits)
+        self._removal = Removal(
+            store, self._live, self._membership, hub, runtimes, workspaces, clock, ids, limits
+        )
         self._housekeeping = Housekeeping()
         self._stopped = False
 
@@ -219,6 +221,11 @@ class Engine:
     async def delete(self, session_id: str) -> None:
         """Stop the session and remove it with its events and transcripts; the user's files stay."""
         await self._removal.delete(session_id)
+
+    async def erase(self, user_id: str) -> Erased:
+        """Delete every session of the user, on whichever replica, and remove all of the user's files. A user
+        without any is erased already. See `Removal.erase` for what it raises; then it is to be repeated."""
+        return await self._removal.erase(user_id)
 
     async def send(self, session_id: str, text: str, seconds: float | None = None) -> Turn:
         """Store the message and begin its turn, which goes on whether or not anybody waits for it.
