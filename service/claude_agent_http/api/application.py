@@ -8,7 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
-from claude_agent_http.api import chat, events, health, sessions
+from claude_agent_http.api import chat, events, health, sessions, users
 from claude_agent_http.api.body_limit import BodyLimit
 from claude_agent_http.api.host_check import HostCheck, loopback_hosts
 from claude_agent_http.api.info import Health, Parts, ReasonNotReady, ServiceInfo
@@ -44,7 +44,7 @@ def create_api(
         lifespan=lifespan,
     )
     api.state.parts = Parts(engine, info, health_of, ready)
-    for router in (health.router, sessions.router, chat.router, events.router):
+    for router in (health.router, sessions.router, chat.router, events.router, users.router):
         api.include_router(router)
     handle_problems(api)
     _add_middleware(api, cors_origins, loopback_hosts(listens_on))

@@ -107,6 +107,14 @@ class Interrupted(BaseModel):
     interrupted: bool = Field(description="False when no turn was running.")
 
 
+class ErasedUser(BaseModel):
+    """What one request removed; all zeros when the user had nothing, or nothing any more."""
+
+    user_id: str
+    sessions_deleted: int = Field(description="With their events and conversations.")
+    files_deleted: int = Field(description="Files and links in the user's folder.")
+
+
 class ModelView(BaseModel):
     mode: Literal["demo", "configured", "none"]
     hint: str

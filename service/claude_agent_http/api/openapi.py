@@ -23,6 +23,7 @@ TAGS = [
     {"name": "sessions", "description": "Create, find, resume and delete conversations."},
     {"name": "chat", "description": "Send a message and get the answer, whole or as it is written."},
     {"name": "events", "description": "The session's event log: the truth behind every other view."},
+    {"name": "users", "description": "Erase a user with all that is stored of them."},
     {"name": "service", "description": "What this is and how it is."},
 ]
 

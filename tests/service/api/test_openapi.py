@@ -31,6 +31,7 @@ ROUTES = {
     ("POST", "/api/v1/chat/stream"): {400, 404, 408, 409, 413, 415, 422, 429, 503, 504, 507},
     ("GET", "/api/v1/sessions/{session_id}/events"): {404, 422, 503},
     ("GET", "/api/v1/sessions/{session_id}/events/stream"): {404, 422, 503},
+    ("DELETE", "/api/v1/users/{user_id}"): {422, 429, 503, 507},
 }
 STREAMS = {"/api/v1/chat/stream", "/api/v1/sessions/{session_id}/events/stream"}
 
