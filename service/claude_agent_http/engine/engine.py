@@ -7,18 +7,9 @@ from datetime import timedelta
 
 import structlog
 
-from claude_agent_http.domain.errors import (
-    ClaudeAgentError,
-    DrainingError,
-    LeaseLostError,
-    SessionClosedError,
-    SessionNotFoundError,
-    TurnTimeoutError,
-)
+from claude_agent_http.domain.errors import SessionNotFoundError
 from claude_agent_http.domain.event import Event, EventType, Followed
-from claude_agent_http.domain.lease import Lease
-from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
-from claude_agent_http.domain.telemetry import Refusal
+from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine.admission import MemoryGauge
@@ -37,13 +28,13 @@ from claude_agent_http.engine.removal import Erased, Removal
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
 from claude_agent_http.engine.takeover import Takeover
-from claude_agent_http.engine.telemetry import NullTelemetry, tell_refusal
-from claude_agent_http.engine.turn import TIMEOUT, Turn
-from claude_agent_http.engine.turn_log import unfinished_turn
+from claude_agent_http.engine.telemetry import NullTelemetry
+from claude_agent_http.engine.turn import Turn
+from claude_agent_http.engine.turns import Turns
 from claude_agent_http.engine.watch import Watch
+from claude_agent_http.engine.whereabouts import Whereabouts
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Telemetry, Workspaces
 
-_PAGE = 500
 _EXPIRY_SECONDS = 30.0
 _ROOM_SECONDS = 5.0
 _ALONE_SECONDS = 30.0
@@ -83,13 +74,11 @@ class Engine:
     ) -> None:
         """`name` and `version` are this replica's, for people."""
         self._store = store
-        self._workspaces = workspaces
         self._clock = clock
-        self._ids = ids
         self._limits = limits
-        self._telemetry = telemetry or NullTelemetry()
+        telemetry = telemetry or NullTelemetry()
         hub = self._hub = Hub()
-        journal = Journal(store.events, hub, store.wakeups, self._telemetry)
+        journal = Journal(store.events, hub, store.wakeups, telemetry)
         relay = self._relay = Relay(hub, store.wakeups, clock)
         self._creator = SessionCreator(store.sessions, workspaces, clock, ids)
         self._elsewhere = Elsewhere(
@@ -115,7 +104,7 @@ class Engine:
             limits=limits,
             slots=asyncio.Semaphore(limits.max_live),
             starts=Starts(limits.max_starts_at_once),
-            telemetry=self._telemetry,
+            telemetry=telemetry,
         )
         self._starts = parts.starts
         self._live = LiveSessions(parts, memory)
@@ -130,10 +119,21 @@ class Engine:
             clock,
             ids,
             turn_seconds=limits.turn_seconds,
-            telemetry=self._telemetry,
+            telemetry=telemetry,
         )
         self._removal = Removal(
             store, self._live, self._membership, hub, runtimes, workspaces, clock, ids, limits
+        )
+        self._whereabouts = Whereabouts(store.leases, self._live, self._membership, workspaces)
+        self._turns = Turns(
+            store,
+            self._live,
+            self._whereabouts,
+            self._elsewhere,
+            ids,
+            limits,
+            telemetry,
+            lost=self._watch.sweep.set,
         )
         self._housekeeping = Housekeeping()
         self._stopped = False
@@ -215,7 +215,7 @@ class Engine:
         """Start the runtime of a hibernated session ahead of its next message, where that takes nobody else's
         place; nothing happens to one that is closed, or lives elsewhere. Raises SessionNotFoundError."""
         session = await self.get(session_id)
-        if session.status is SessionStatus.ACTIVE and not await self._lives_elsewhere(session):
+        if session.status is SessionStatus.ACTIVE and not await self._whereabouts.is_elsewhere(session):
             await self._warm(session)
 
     async def delete(self, session_id: str) -> None:
@@ -233,98 +233,25 @@ class Engine:
         `seconds` limits the turn; then it is interrupted. Raises SessionNotFoundError, SessionClosedError,
         BusyError, StorageError, TurnTimeoutError; after a return the message is stored.
         """
-        limit = min(seconds or self._limits.turn_seconds, self._limits.turn_seconds)
-        deadline = asyncio.get_running_loop().time() + limit
-        turn = Turn(self._ids.event_id(), session_id, text, deadline)
-        try:
-            async with asyncio.timeout_at(deadline):
-                if await self._opened_here(turn):
-                    return turn
-                turn = Turn(self._ids.event_id(), session_id, text, deadline)
-                await self._elsewhere.open(turn)
-        except TimeoutError:
-            turn.interrupt(TIMEOUT)
-            self._telemetry.message_refused(Refusal.TIMEOUT)
-            raise TurnTimeoutError(limit) from None
-        except ClaudeAgentError as error:
-            tell_refusal(error, self._telemetry)
-            raise
-        return turn
-
-    async def _opened_here(self, turn: Turn) -> bool:
-        """False when another replica has the session."""
-        session = self._live.session(turn.session_id) or await self.get(turn.session_id)
-        if session.status is not SessionStatus.ACTIVE:
-            raise SessionClosedError(session.id)
-        if self.draining:
-            raise DrainingError
-        if await self._lives_elsewhere(session):
-            return False
-        self._live.begin(session, turn)
-        try:
-            await asyncio.shield(turn.opened)
-        except LeaseLostError:
-            self._watch.sweep.set()
-            if self.draining:
-                raise DrainingError from None
-            return False
-        return True
-
-    async def _lives_elsewhere(self, session: Session) -> bool:
-        """It does too when its files are not on this disk: the turn is for a replica that sees them."""
-        holder = session.lease_holder
-        if self._live.is_held(session.id):
-            return False
-        if self._membership.peers and not await self._workspaces.is_visible(session):
-            return True
-        if holder in (None, self._membership.replica.id):
-            return False
-        return not await self._store.leases.has_stopped(Lease(session.id, holder, session.lease_epoch))
+        return await self._turns.send(session_id, text, seconds)
 
     async def wait(self, turn: Turn, seconds: float) -> TurnEnd:
         """How the turn ended. Raises TurnTimeoutError when its time was up."""
-        last = turn.deadline + self._limits.interrupt_grace_seconds + 1
-        try:
-            async with asyncio.timeout_at(last):
-                end = await asyncio.shield(turn.ended)
-        except TimeoutError:
-            turn.interrupt(TIMEOUT)
-            raise TurnTimeoutError(seconds) from None
-        if end.interrupted == TIMEOUT:
-            raise TurnTimeoutError(seconds)
-        return end
+        return await self._turns.wait(turn, seconds)
 
     async def interrupt(self, session_id: str, reason: str = "user") -> bool:
-        """Ask the running turn to end soon; False when none runs."""
-        session = await self.get(session_id)
-        if (turn := self._live.turn_of(session_id)) is not None:
-            turn.interrupt(reason)
-            return True
-        if session.phase is not SessionPhase.RUNNING or not self._store.is_shared:
-            return False
-        found = await unfinished_turn(self._store.events, session_id, session.last_seq)
-        if found is None:
-            return False
-        if found.interrupt is None:
-            await self._elsewhere.interrupt(session_id, found.id, reason)
-        return True
+        """Ask the running turn to end soon; False when none runs. Raises SessionNotFoundError."""
+        return await self._turns.interrupt(session_id, reason)
+
+    async def turn_events(self, turn: Turn) -> list[Event]:
+        """Every stored event of one turn."""
+        return await self._turns.events(turn)
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = 100, types: frozenset[EventType] | None = None
     ) -> list[Event]:
         await self.get(session_id)
         return await self._store.events.read(session_id, after=after, limit=limit, types=types)
-
-    async def turn_events(self, turn: Turn) -> list[Event]:
-        """Every stored event of one turn."""
-        events: list[Event] = []
-        after = turn.opened.result().seq - 1
-        while True:
-            page = await self._store.events.read(turn.session_id, after=after, limit=_PAGE)
-            events += [event for event in page if event.turn_id == turn.id]
-            if len(page) < _PAGE:
-                return events
-            after = page[-1].seq
 
     async def follow(self, session_id: str, *, after: int, deltas: bool) -> AsyncGenerator[Followed]:
         """Stored events behind `after`, then live ones, until the session or the process ends."""
