@@ -35,7 +35,8 @@ class SqliteDatabase:
         self._path = Path(os.path.realpath(path))  # one lock for all names of the file
         self._name = f"SQLite database {path}"
         self._lock = ServiceLock(self._path)
-        pragmas = {"foreign_keys": "ON", "synchronous": synchronous}
+        # What is deleted is overwritten: a user who was erased must not be found in the file's free pages.
+        pragmas = {"foreign_keys": "ON", "synchronous": synchronous, "secure_delete": "ON"}
         self._writer = _engine(self._path, pragmas, begin="BEGIN IMMEDIATE", size=1)
         self._reader = _engine(self._path, pragmas | {"query_only": "ON"}, begin="BEGIN", size=_READERS)
         self._writer_thread = ThreadPoolExecutor(1, "sqlite-writer")

@@ -1,4 +1,5 @@
 """What only SQLite has: a file in a folder, and query plans that a test can read."""
+# ruff: noqa: ASYNC240 - what is tested here are files
 
 import sqlite3
 from collections.abc import Iterator
@@ -58,11 +59,11 @@ async def test_every_connection_is_set_up(tmp_path: Path, mode: Synchronous, num
     await database.connect()
 
     def pragmas(connection: Connection) -> list[Any]:
-        names = ("journal_mode", "synchronous", "foreign_keys")
+        names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names]
 
-    assert await database.read(pragmas) == ["wal", number, 1]
-    assert await database.write(pragmas) == ["wal", number, 1]
+    assert await database.read(pragmas) == ["wal", number, 1, 1]
+    assert await database.write(pragmas) == ["wal", number, 1, 1]
     await database.close()
 
 
@@ -124,3 +125,20 @@ async def test_no_query_reads_a_whole_table(
         whole = {step for step in plan if step.startswith("SCAN") and "INDEX" not in step}
         assert whole <= {"SCAN replicas", "SCAN CONSTANT ROW"}, (statement, plan)  # never more than a few
     connection.close()
+
+
+async def test_what_was_deleted_is_not_in_the_file_any_more(sqlite_place: Place) -> None:
+    """Once the log is folded into it, as at the end of the service."""
+    store = sqlite_place.make()
+    await store.open()
+    sessions = {text: await store.sessions.create(new_session(user_id=text)) for text in ("kept", "gone")}
+    for text, session in sessions.items():
+        for number in range(50):
+            await store.events.append(session.id, [new_event(data={"text": f"{text} {number}" * 50})])
+            await store.transcripts.append(TranscriptKey("agent", session.id), [{"text": text * 50}])
+    await store.sessions.delete(sessions["gone"].id)
+    await store.close()
+    content = Path(sqlite_place.url.removeprefix("sqlite:///")).read_bytes()
+    assert b"kept" in content
+    assert b"gone" not in content
+    assert sessions["gone"].id.encode() not in content
