@@ -91,7 +91,7 @@ class FilesElsewhereError(WorkspaceError):
     def __init__(self, session_id: str, cwd: str) -> None:
         super().__init__(
             f"the folder {cwd} of session {session_id!r} is not on the disk of the replica that was asked; "
-            "nothing was erased. Ask the replica that has it, or make the folder again if it was removed"
+            "nothing was erased. Ask the replica that has it; if it was removed, DELETE that session first"
         )
 
 

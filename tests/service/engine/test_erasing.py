@@ -1,4 +1,5 @@
 """Erasing a user: all that is theirs goes, wherever it is, and nothing of anybody else."""
+# ruff: noqa: ASYNC240 - what is looked at here are files
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -210,3 +211,15 @@ async def test_a_replica_without_the_users_files_erases_nothing_and_says_so(clus
         await b.engine.erase("alice")
     assert (await a.say(session, "still here?")).error is None
     assert await a.engine.erase("alice") == Erased(sessions=1, files=1)
+
+
+async def test_a_session_whose_folder_was_removed_by_hand_is_deleted_first(cluster: Cluster) -> None:
+    a = await cluster.start()
+    session = await a.engine.create(NewSession("alice", "work"))
+    await a.say(session, "hi")
+    (Path(session.cwd).parent / "file").touch()
+    Path(session.cwd).rmdir()
+    with pytest.raises(FilesElsewhereError, match=session.id):
+        await a.engine.erase("alice")
+    await a.engine.delete(session.id)
+    assert await a.engine.erase("alice") == Erased(sessions=0, files=1)
