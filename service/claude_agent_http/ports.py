@@ -108,6 +108,16 @@ class SessionStore(Protocol):
         """Close active sessions that are idle and were last active before that; their ids, 500 at most."""
         ...
 
+    async def delete_closed(self, through: datetime) -> list[Session]:
+        """Delete, as `delete` does, sessions that are closed and idle, that no replica holds, and that were
+        last active at that time or before; those first that were so longest ago, 20 at most. Returns them."""
+        ...
+
+    async def excess(self, most_bytes: int) -> datetime | None:
+        """Through when `delete_closed` must delete so that the events and transcripts of the rest of what it
+        may delete take at most so many bytes; None when they do. Reads until that is sure, in parts."""
+        ...
+
     async def delete(self, session_id: str) -> None:
         """Remove the session, its events and its transcripts. Raises SessionNotFoundError."""
         ...

@@ -17,7 +17,7 @@ from claude_agent_http.domain.event import Event, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionPhase, project
 from claude_agent_http.store.columns import decode, encode
-from claude_agent_http.store.sessions import select_sessions, to_session
+from claude_agent_http.store.session_rows import select_sessions, to_session
 from claude_agent_http.store.tables import events, sessions
 
 _PROJECTED = ("last_seq", "last_active_at", "phase", "message_count", "status")

@@ -27,7 +27,7 @@ from claude_agent_http.domain.session import Session, SessionPhase
 from claude_agent_http.ports import Clock
 from claude_agent_http.store.columns import ExactText, UtcMicroseconds, to_microseconds
 from claude_agent_http.store.database import Database, insert_new
-from claude_agent_http.store.sessions import select_sessions, to_session
+from claude_agent_http.store.session_rows import select_sessions, to_session
 from claude_agent_http.store.tables import replicas, sessions
 
 _REMEMBERED_SECONDS = 3600.0

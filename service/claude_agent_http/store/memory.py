@@ -11,6 +11,7 @@ from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus, project
 from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
+from claude_agent_http.store.closed import DELETE_AT_ONCE
 from claude_agent_http.store.columns import decode, encode
 from claude_agent_http.store.entries import entry_uuid
 from claude_agent_http.store.memory_leases import Bus, BusWakeups, MemoryLeases
@@ -39,6 +40,12 @@ class _State:
         if session is None or not session.is_held_under(lease):
             raise LeaseLostError(lease.session_id)
 
+    def size(self, session_id: str) -> int:
+        """Bytes of the session's events and transcripts."""
+        events = sum(len(encode(event.data)) for event in self.events.get(session_id, []))
+        keys = [key for key in self.transcripts if key.session_id == session_id]
+        return events + sum(len(entry.text) for key in keys for entry in self.transcripts[key])
+
 
 class MemoryStore:
     """See `ports.Store`. No method waits, so each is one transaction.
@@ -50,9 +57,9 @@ class MemoryStore:
         self.is_shared = is_shared
         self.bus = Bus()
         self.events = MemoryEventLog(state, clock)
-        self.sessions = MemorySessionStore(state)
-        self.transcripts = MemoryTranscriptStore(state, clock)
         self.leases = MemoryLeases(state.sessions, clock)
+        self.sessions = MemorySessionStore(state, self.leases)
+        self.transcripts = MemoryTranscriptStore(state, clock)
         self.wakeups = BusWakeups(self.bus)
 
     def replica(self) -> "MemoryStore":
@@ -117,8 +124,9 @@ class MemoryEventLog:
 
 
 class MemorySessionStore:
-    def __init__(self, state: _State) -> None:
+    def __init__(self, state: _State, leases: MemoryLeases) -> None:
         self._state = state
+        self._leases = leases
 
     async def create(self, session: Session) -> Session:
         if stored := self._same(session):
@@ -185,6 +193,32 @@ class MemorySessionStore:
         for session in oldest:
             self._state.sessions[session.id] = replace(session, status=SessionStatus.CLOSED)
         return sorted(session.id for session in oldest)
+
+    async def delete_closed(self, through: datetime) -> list[Session]:
+        old = [session for session in reversed(self._closed()) if session.last_active_at <= through]
+        gone = old[:DELETE_AT_ONCE]
+        for session in gone:
+            await self.delete(session.id)
+        return gone
+
+    async def excess(self, most_bytes: int) -> datetime | None:
+        room = most_bytes
+        for session in self._closed():
+            room -= self._state.size(session.id)
+            if room < 0:
+                return session.last_active_at
+        return None
+
+    def _closed(self) -> list[Session]:
+        """Those that retention may take, the last used first."""
+        found = [
+            each
+            for each in self._state.sessions.values()
+            if each.status is SessionStatus.CLOSED
+            and each.phase is SessionPhase.IDLE
+            and not self._leases.knows(each.lease_holder)
+        ]
+        return sorted(found, key=lambda session: (session.last_active_at, session.id), reverse=True)
 
     async def delete(self, session_id: str) -> None:
         if self._state.sessions.pop(session_id, None) is None:

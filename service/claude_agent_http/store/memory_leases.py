@@ -63,6 +63,10 @@ class MemoryLeases:
         ]
         return sorted(found, key=lambda session: (session.last_active_at, session.id))[:limit]
 
+    def knows(self, replica_id: str | None) -> bool:
+        """Whether that replica lives, or nobody found yet that it does not."""
+        return replica_id in self._expiries
+
     def _rival(self, session_id: str, replica_id: str) -> Lease | None:
         if session_id not in self._sessions:
             raise SessionNotFoundError(session_id)

@@ -1,11 +1,11 @@
 """SessionStore over SQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from functools import partial
 
-from sqlalchemy import Connection, Select, and_, bindparam, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, literal, or_, select, tuple_, update
 
 from claude_agent_http.domain.errors import (
     InvalidInputError,
@@ -14,11 +14,11 @@ from claude_agent_http.domain.errors import (
     StorageError,
 )
 from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus
+from claude_agent_http.store.closed import ClosedSize, closed_sizes, delete_closed
 from claude_agent_http.store.database import Database, insert_new
+from claude_agent_http.store.session_rows import COLUMNS, FIELDS, select_sessions, to_session
 from claude_agent_http.store.tables import sessions, transcript_entries
 
-_FIELDS = tuple(field.name for field in fields(Session))
-_COLUMNS = tuple(sessions.c[name] for name in _FIELDS)
 _HEADS = select(*(sessions.c[field.name] for field in fields(SessionHead))).where(
     sessions.c.id.in_(bindparam("ids", expanding=True))
 )
@@ -67,21 +67,25 @@ class SqlSessionStore:
     async def close_unused(self, before: datetime) -> list[str]:
         return await self._database.write(lambda connection: _close_unused(connection, before))
 
+    async def delete_closed(self, through: datetime) -> list[Session]:
+        return await self._database.write(partial(delete_closed, through=through))
+
+    async def excess(self, most_bytes: int) -> datetime | None:
+        room = most_bytes
+        behind: ClosedSize | None = None
+        while sizes := await self._database.read(partial(closed_sizes, behind=behind)):
+            for behind in sizes:
+                room -= behind.size
+                if room < 0:
+                    return behind.last_active_at
+        return None
+
     async def delete(self, session_id: str) -> None:
         await self._database.write(lambda connection: _delete(connection, session_id))
 
 
-def select_sessions() -> Select[Any]:
-    return select(*_COLUMNS)
-
-
-def to_session(row: Sequence[Any]) -> Session:
-    """The session of a row of `select_sessions`."""
-    return Session(*row)
-
-
 def _create(connection: Connection, session: Session) -> Session:
-    values = {name: getattr(session, name) for name in _FIELDS}
+    values = {name: getattr(session, name) for name in FIELDS}
     insert = insert_new(connection.dialect.name, sessions).returning(sessions.c.id)
     for _ in range(_CREATE_TRIES):
         if connection.execute(insert, values).first() is not None:
@@ -143,7 +147,7 @@ def _list_ids(connection: Connection, user_id: str | None, limit: int, after: st
 
 def _set_status(connection: Connection, session_id: str, status: SessionStatus, at: datetime) -> Session:
     change = update(sessions).where(sessions.c.id == session_id).values(status=status, last_active_at=at)
-    row = connection.execute(change.returning(*_COLUMNS)).first()
+    row = connection.execute(change.returning(*COLUMNS)).first()
     if row is None:
         raise SessionNotFoundError(session_id)
     return to_session(row)

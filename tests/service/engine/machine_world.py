@@ -27,7 +27,7 @@ from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
 
 T = TypeVar("T")
 CALLS = (
-    *("append", "read", "get", "set_status", "close_unused", "delete", "create"),
+    *("append", "read", "get", "set_status", "close_unused", "delete_closed", "delete", "create"),
     *("claim", "release", "orphans"),
 )
 GATES = (
@@ -179,6 +179,12 @@ class UnsureSessions(_Calls):
     async def close_unused(self, before: datetime) -> list[str]:
         self.closed_before.append(before)
         return await self._call("close_unused", lambda: self._sessions.close_unused(before))
+
+    async def delete_closed(self, through: datetime) -> list[Session]:
+        return await self._call("delete_closed", lambda: self._sessions.delete_closed(through))
+
+    async def excess(self, most_bytes: int) -> datetime | None:
+        return await self._call("excess", lambda: self._sessions.excess(most_bytes))
 
     async def delete(self, session_id: str) -> None:
         await self._call("delete", lambda: self._sessions.delete(session_id))

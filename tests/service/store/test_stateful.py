@@ -180,6 +180,14 @@ class Stores(RuleBasedStateMachine):
     def close_unused(self, age) -> None:
         self._same(lambda store: store.sessions.close_unused(START - timedelta(microseconds=age)))
 
+    @rule(age=st.integers(0, 3))
+    def delete_closed(self, age) -> None:
+        self._same(lambda store: store.sessions.delete_closed(START - timedelta(microseconds=age)))
+
+    @rule(most_bytes=st.integers(0, 300))
+    def excess(self, most_bytes) -> None:
+        self._same(lambda store: store.sessions.excess(most_bytes))
+
     @rule(user=st.none() | st.sampled_from("ab"), limit=st.integers(0, 3), after=st.none() | _IDS)
     def look(self, user, limit, after) -> None:
         self._same(lambda store: store.sessions.list_ids(user_id=user, limit=limit, after=after))

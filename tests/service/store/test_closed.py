@@ -1,0 +1,115 @@
+"""What retention takes of closed sessions, on every store."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.service.store.values import START, new_event, new_session
+
+from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.domain.lease import Replica
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
+from claude_agent_http.ports import Store, TranscriptKey
+
+DAY = timedelta(days=1)
+
+
+async def closed(store: Store, days: float, text: str = "", **values: Any) -> Session:
+    """A closed session that was last active so many days after the start, with an event of that text."""
+    made = new_session(**{"status": SessionStatus.CLOSED, "last_active_at": START + days * DAY} | values)
+    await store.sessions.create(made)
+    if text:
+        await store.events.append(made.id, [new_event(data={"text": text})])
+        await store.sessions.set_status(made.id, made.status, made.last_active_at)
+    return made
+
+
+def ids(sessions: list[Session]) -> list[str]:
+    return [session.id for session in sessions]
+
+
+async def test_old_ones_are_deleted_the_oldest_first_with_all_they_have(store: Store) -> None:
+    newer, older = await closed(store, 2), await closed(store, 1)
+    await store.transcripts.append(TranscriptKey("p", older.id, "subagents/a"), [{"n": 1}])
+    kept = await closed(store, 2.5)
+    assert await store.sessions.delete_closed(START + 2 * DAY) == [older, newer]
+    assert await store.sessions.delete_closed(START + 2 * DAY) == []
+    for session in (older, newer):
+        with pytest.raises(SessionNotFoundError):
+            await store.sessions.get(session.id)
+    assert await store.transcripts.subpaths("p", older.id) == []
+    assert await store.sessions.get(kept.id) == kept
+
+
+async def test_events_go_with_their_session(store: Store) -> None:
+    gone = await closed(store, 0, "text")
+    await store.sessions.delete_closed(START)
+    assert await store.events.read(gone.id) == []
+
+
+async def test_what_is_in_use_stays(store: Store) -> None:
+    await store.leases.join(Replica("r1", "", ""), 10)
+    held = await closed(store, 0)
+    lease = await store.leases.claim(held.id, "r1")
+    assert lease is not None
+    active = await closed(store, 0, status=SessionStatus.ACTIVE)
+    running = await closed(store, 0, phase=SessionPhase.RUNNING)
+    assert await store.sessions.delete_closed(START) == []
+    assert await store.sessions.excess(0) is None
+    for session in (active, running):
+        assert await store.sessions.get(session.id) == session
+    await store.leases.release(lease)
+    assert ids(await store.sessions.delete_closed(START)) == [held.id]
+
+
+async def test_what_a_replica_held_that_nobody_knows_any_more_goes(store: Store) -> None:
+    gone = await closed(store, 0, lease_holder="long dead", lease_epoch=3)
+    assert ids(await store.sessions.delete_closed(START)) == [gone.id]
+
+
+async def test_20_are_deleted_at_once(store: Store) -> None:
+    made = [await closed(store, number / 100) for number in range(21)]
+    parts = [ids(await store.sessions.delete_closed(START + DAY)) for _ in range(3)]
+    assert parts == [ids(made[:20]), ids(made[20:]), []]
+
+
+async def test_a_session_that_is_resumed_meanwhile_lives_whole_or_is_gone(store: Store) -> None:
+    for _ in range(10):
+        session = await closed(store, 0, "text")
+        resumed, deleted = await asyncio.gather(
+            store.sessions.set_status(session.id, SessionStatus.ACTIVE, START),
+            store.sessions.delete_closed(START),
+            return_exceptions=True,
+        )
+        assert isinstance(deleted, list)
+        if isinstance(resumed, SessionNotFoundError):
+            assert ids(deleted) == [session.id]
+        else:
+            assert deleted == []
+            assert len(await store.events.read(session.id)) == 1
+
+
+async def test_the_last_used_are_kept_as_far_as_there_is_room(store: Store) -> None:
+    for day in (3, 1, 2):
+        await closed(store, day, "x" * 1000)
+    await closed(store, 0, "x" * 100_000, status=SessionStatus.ACTIVE)
+    assert await store.sessions.excess(4000) is None
+    assert await store.sessions.excess(2500) == START + DAY
+    assert await store.sessions.excess(1500) == START + 2 * DAY
+    assert await store.sessions.excess(0) == START + 3 * DAY
+
+
+async def test_transcripts_count_too_and_in_bytes(store: Store) -> None:
+    session = await closed(store, 1)
+    for subpath in ("", "subagents/a"):
+        await store.transcripts.append(TranscriptKey("p", session.id, subpath), [{"text": "\u20ac" * 100}])
+    assert await store.sessions.excess(1100) == START + DAY  # the euro sign is six bytes of JSON
+    assert await store.sessions.excess(1400) is None
+
+
+async def test_the_oldest_of_very_many_are_found(store: Store) -> None:
+    await asyncio.gather(*(closed(store, number / 1000) for number in range(1100)))
+    await closed(store, -1, "x")
+    assert await store.sessions.excess(0) == START - DAY
+    assert await store.sessions.excess(1000) is None
