@@ -173,6 +173,8 @@ def _limits(settings: Settings) -> Limits:
         memory_mb=api.memory_limit_mb,
         idle_seconds=api.idle_session_timeout,
         session_ttl_seconds=settings.session.ttl,
+        retention_seconds=settings.retention.closed_days * 86_400,
+        retention_bytes=settings.retention.closed_mb * 1_000_000,
         lease_seconds=settings.session.lease_seconds,
         prestart=api.prestart,
     )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from claude_agent_http.domain.event import Delta, Event, EventType, NewEvent, Withdrawn
 from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session, SessionHead, SessionStatus
-from claude_agent_http.domain.telemetry import Refusal, StartKind, Takeover
+from claude_agent_http.domain.telemetry import Expiry, Refusal, StartKind, Takeover
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.domain.wakeup import Wakeup
 
@@ -371,6 +371,10 @@ class Telemetry(Protocol):
 
     def takeover(self, outcome: Takeover) -> None:
         """A turn that another replica had left unfinished was settled here."""
+        ...
+
+    def session_expired(self, reason: Expiry) -> None:
+        """A closed session was deleted here because it was too old, or all of them too large."""
         ...
 
     def lease_lost(self) -> None:

@@ -18,6 +18,13 @@ class Takeover(StrEnum):
     ENDED = "ended"
 
 
+class Expiry(StrEnum):
+    """Why a closed session was deleted though nobody asked for it."""
+
+    AGE = "age"
+    SIZE = "size"
+
+
 class Refusal(StrEnum):
     """What kept a message out of its session's log, though the message itself was in order."""
 

@@ -25,6 +25,7 @@ from claude_agent_http.engine.membership import Membership
 from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.relay import Relay
 from claude_agent_http.engine.removal import Erased, Removal
+from claude_agent_http.engine.retention import Retention
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
 from claude_agent_http.engine.takeover import Takeover
@@ -36,6 +37,8 @@ from claude_agent_http.engine.whereabouts import Whereabouts
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Telemetry, Workspaces
 
 _EXPIRY_SECONDS = 30.0
+_OLD_SECONDS = 60.0
+_SIZE_SECONDS = 600.0
 _ROOM_SECONDS = 5.0
 _ALONE_SECONDS = 30.0
 _log = structlog.get_logger(__name__)
@@ -124,6 +127,7 @@ class Engine:
         self._removal = Removal(
             store, self._live, self._membership, hub, runtimes, workspaces, clock, ids, limits
         )
+        self._retention = Retention(store.sessions, self._removal.conclude, clock, limits, telemetry)
         self._whereabouts = Whereabouts(store.leases, self._live, self._membership, workspaces)
         self._turns = Turns(
             store,
@@ -151,6 +155,10 @@ class Engine:
         keep(Chore("making room", self._make_room, _ROOM_SECONDS))
         if (ttl := self._limits.session_ttl_seconds) > 0:
             keep(Chore("closing unused sessions", self._close_unused, min(_EXPIRY_SECONDS, ttl)))
+        if (age := self._limits.retention_seconds) > 0:
+            keep(Chore("deleting old closed sessions", self._retention.by_age, min(_OLD_SECONDS, age)))
+        if self._limits.retention_bytes > 0:
+            keep(Chore("deleting closed sessions for room", self._retention.by_size, _SIZE_SECONDS))
         if self._store.is_shared:
             self._watch.start()
 

@@ -9,7 +9,8 @@ class Limits:
 
     `stop_seconds` is what the end of a runtime, and of what is still owed to the log, may take.
     `lease_seconds` is how long a replica that says nothing keeps its sessions, `poll_seconds` how often one
-    asks the database for what no other told it.
+    asks the database for what no other told it. `retention_seconds` is how long a closed session is kept
+    after its last use, `retention_bytes` what all closed ones' events and transcripts may take; 0: no limit.
     """
 
     max_live: int = 20
@@ -20,6 +21,8 @@ class Limits:
     memory_mb_per_start: int = 250
     idle_seconds: float = 600.0
     session_ttl_seconds: float = 3600.0
+    retention_seconds: float = 0.0
+    retention_bytes: int = 0
     turn_seconds: float = 3600.0
     interrupt_grace_seconds: float = 5.0
     stop_seconds: float = 3.0

@@ -119,6 +119,11 @@ class Removal:
     async def _remove(self, session: Session) -> None:
         await self._stop_elsewhere(session.id)
         await self._store.sessions.delete(session.id)
+        await self.conclude(session)
+
+    async def conclude(self, session: Session) -> None:
+        """Once its rows are gone: who reads it and the other replicas hear of it, and what its runtimes left
+        on the disk goes too."""
         self._store.wakeups.tell(Changed(session.id))
         self._hub.end(SessionDeleted(session.id, self._ids.event_id(), self._clock.now()))
         await self._runtimes.forget(session)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from claude_agent_http.domain.errors import BusyError, ClaudeAgentError, StorageError, StorageFullError
 from claude_agent_http.domain.event import Event
-from claude_agent_http.domain.telemetry import Refusal, StartKind, Takeover
+from claude_agent_http.domain.telemetry import Expiry, Refusal, StartKind, Takeover
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.ports import Telemetry
@@ -62,5 +62,7 @@ class NullTelemetry:
     def events_stored(self, events: Sequence[Event]) -> None: ...
 
     def takeover(self, outcome: Takeover) -> None: ...
+
+    def session_expired(self, reason: Expiry) -> None: ...
 
     def lease_lost(self) -> None: ...

@@ -6,7 +6,7 @@ from enum import StrEnum
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 
 from claude_agent_http.domain.event import Event, EventType
-from claude_agent_http.domain.telemetry import Refusal, StartKind, Takeover
+from claude_agent_http.domain.telemetry import Expiry, Refusal, StartKind, Takeover
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, Usage
 
 __all__ = ["PREFIX", "PrometheusTelemetry"]
@@ -58,6 +58,9 @@ class PrometheusTelemetry:
         self._stops = self._counter("runtimes_stopped", "Agent processes that ended.")
         self._events = self._counters("events_stored", "Events stored.", "type", EventType)
         self._takeovers = self._counters("takeovers", "Turns of lost replicas.", "outcome", Takeover)
+        self._expired = self._counters(
+            "sessions_expired", "Closed sessions deleted by the retention limits.", "reason", Expiry
+        )
         self._leases_lost = self._counter("leases_lost", "Sessions that another replica took away.")
 
     def turn_began(self) -> None:
@@ -95,6 +98,9 @@ class PrometheusTelemetry:
 
     def takeover(self, outcome: Takeover) -> None:
         self._takeovers[outcome].inc()
+
+    def session_expired(self, reason: Expiry) -> None:
+        self._expired[reason].inc()
 
     def lease_lost(self) -> None:
         self._leases_lost.inc()

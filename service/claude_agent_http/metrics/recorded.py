@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from claude_agent_http.domain.event import Event, EventType
-from claude_agent_http.domain.telemetry import Refusal, StartKind, Takeover
+from claude_agent_http.domain.telemetry import Expiry, Refusal, StartKind, Takeover
 from claude_agent_http.domain.turn import TurnEnd
 
 __all__ = ["RecordedTelemetry"]
@@ -23,6 +23,7 @@ class RecordedTelemetry:
     stops: int = 0
     events: list[EventType] = field(default_factory=list)
     takeovers: list[Takeover] = field(default_factory=list)
+    expired: list[Expiry] = field(default_factory=list)
     leases_lost: int = 0
 
     def turn_began(self) -> None:
@@ -51,6 +52,9 @@ class RecordedTelemetry:
 
     def takeover(self, outcome: Takeover) -> None:
         self.takeovers.append(outcome)
+
+    def session_expired(self, reason: Expiry) -> None:
+        self.expired.append(reason)
 
     def lease_lost(self) -> None:
         self.leases_lost += 1

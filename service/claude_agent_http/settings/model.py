@@ -33,6 +33,7 @@ __all__ = [
     "LoggingSettings",
     "MetricsSettings",
     "ModelSettings",
+    "RetentionSettings",
     "SessionSettings",
     "Settings",
     "UserSettings",
@@ -71,6 +72,21 @@ class SessionSettings(_Section):
     pg_sslmode: SslMode = Field("prefer", description="how PostgreSQL is reached by TLS")
     pg_sslrootcert: FilePath | None = Field(
         None, description="file of the CA's certificate that PostgreSQL's must come from"
+    )
+
+
+class RetentionSettings(_Section):
+    closed_days: Annotated[float, BeforeValidator(no_truth)] = Field(
+        0,
+        ge=0,
+        le=36_500,
+        allow_inf_nan=False,
+        description="days after its last use until a closed session is deleted; 0 = never",
+    )
+    closed_mb: Number = Field(
+        0,
+        ge=0,
+        description="MB that the events and transcripts of all closed sessions may take; 0 = no limit",
     )
 
 
@@ -155,6 +171,7 @@ class Settings(BaseSettings):
 
     user: UserSettings = UserSettings()
     session: SessionSettings = SessionSettings()
+    retention: RetentionSettings = RetentionSettings()
     api: ApiSettings = ApiSettings()
     defaults: DefaultsSettings = DefaultsSettings()
     model: ModelSettings = ModelSettings()

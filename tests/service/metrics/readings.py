@@ -26,6 +26,7 @@ class Reading:
     stops: float = 0
     events: dict[str, float] = field(default_factory=dict)
     takeovers: dict[str, float] = field(default_factory=dict)
+    expired: dict[str, float] = field(default_factory=dict)
     leases_lost: float = 0
 
 
@@ -56,6 +57,7 @@ def of_recorded(told: RecordedTelemetry) -> Reading:
         stops=told.stops,
         events=dict(Counter(kind.value for kind in told.events)),
         takeovers=dict(Counter(outcome.value for outcome in told.takeovers)),
+        expired=dict(Counter(reason.value for reason in told.expired)),
         leases_lost=told.leases_lost,
     )
 
@@ -100,6 +102,7 @@ def of_samples(seen: Samples) -> Reading:
         stops=seen.value("claude_agent_runtimes_stopped_total"),
         events=seen.by("claude_agent_events_stored_total", "type"),
         takeovers=seen.by("claude_agent_takeovers_total", "outcome"),
+        expired=seen.by("claude_agent_sessions_expired_total", "reason"),
         leases_lost=seen.value("claude_agent_leases_lost_total"),
     )
 

@@ -10,7 +10,7 @@ from tests.service.metrics.readings import Reading, Samples, of_recorded, of_sam
 
 from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.event import Event, NewEvent
-from claude_agent_http.domain.telemetry import Refusal, StartKind, Takeover
+from claude_agent_http.domain.telemetry import Expiry, Refusal, StartKind, Takeover
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, Usage
 from claude_agent_http.engine import NullTelemetry
 from claude_agent_http.metrics.prometheus import PrometheusTelemetry
@@ -97,6 +97,12 @@ def test_a_takeover_counts_by_its_outcome(told: Told, outcome: Takeover) -> None
     assert told.reading().takeovers == {outcome.value: 1}
 
 
+@pytest.mark.parametrize("reason", Expiry)
+def test_an_expired_session_counts_by_its_reason(told: Told, reason: Expiry) -> None:
+    told.telemetry.session_expired(reason)
+    assert told.reading().expired == {reason.value: 1}
+
+
 def test_the_rest_is_counted(told: Told) -> None:
     told.telemetry.runtime_start_failed()
     told.telemetry.runtime_stopped()
@@ -146,6 +152,7 @@ def test_telemetry_that_nobody_listens_to_takes_everything() -> None:
     nobody.runtime_stopped()
     nobody.events_stored([])
     nobody.takeover(Takeover.RERUN)
+    nobody.session_expired(Expiry.AGE)
     nobody.lease_lost()
 
 

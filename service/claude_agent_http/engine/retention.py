@@ -1,0 +1,54 @@
+"""Closed sessions do not stay for ever: those too old go, and those that take too much room."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.telemetry import Expiry
+from claude_agent_http.engine.limits import Limits
+from claude_agent_http.ports import Clock, SessionStore, Telemetry
+
+_log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """The whole session goes, as if it had been deleted: a conversation without its beginning would be an
+    agent that has silently forgotten. `conclude` is called of each, once its rows are gone. Several replicas
+    may do this at once."""
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        conclude: Callable[[Session], Awaitable[None]],
+        clock: Clock,
+        limits: Limits,
+        telemetry: Telemetry,
+    ) -> None:
+        self._sessions = sessions
+        self._conclude = conclude
+        self._clock = clock
+        self._limits = limits
+        self._telemetry = telemetry
+
+    async def by_age(self) -> None:
+        """Delete those that nobody used for `retention_seconds`. Raises StorageError."""
+        age = timedelta(seconds=self._limits.retention_seconds)
+        await self._delete(self._clock.now() - age, Expiry.AGE)
+
+    async def by_size(self) -> None:
+        """Delete those used longest ago until the rest take `retention_bytes`. Raises StorageError."""
+        through = await self._sessions.excess(self._limits.retention_bytes)
+        if through is not None:
+            await self._delete(through, Expiry.SIZE)
+
+    async def _delete(self, through: datetime, reason: Expiry) -> None:
+        count = 0
+        while gone := await self._sessions.delete_closed(through):
+            for session in gone:
+                await self._conclude(session)
+                self._telemetry.session_expired(reason)
+            count += len(gone)
+        if count:
+            _log.info("closed sessions were deleted", reason=reason.value, sessions=count)
