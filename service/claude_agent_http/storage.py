@@ -1,15 +1,17 @@
 """The store that the settings choose."""
 
 from claude_agent_http import store
+from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.ports import Store
 from claude_agent_http.settings import SessionSettings
-from claude_agent_http.system import SystemClock
+from claude_agent_http.system import Mounts, SystemClock, mounts, network_mount
 
-__all__ = ["configured_store", "database_url", "direct_database_url"]
+__all__ = ["check_disk", "configured_store", "database_url", "direct_database_url"]
 
 
 def configured_store(session: SessionSettings) -> Store:
-    """Not open yet. Raises StorageError for what cannot be a database's address."""
+    """Not open yet. Raises StorageError for what cannot be a database's address, or place."""
+    check_disk(session)
     match session.storage:
         case "memory":
             return store.memory_store(SystemClock())
@@ -18,6 +20,17 @@ def configured_store(session: SessionSettings) -> Store:
         case "postgresql":
             direct_url = direct_database_url(session)
             return store.postgres_store(database_url(session), SystemClock(), direct_url=direct_url)
+
+
+def check_disk(session: SessionSettings, known: Mounts = mounts) -> None:
+    """Raises StorageError for an SQLite file on a network file system."""
+    if session.storage != "sqlite" or (mount := network_mount(session.sqlite_path, known)) is None:
+        return
+    raise StorageError(
+        f"SQLite database {session.sqlite_path}: {mount.point} is a network file system ({mount.type}), on "
+        "whose locks and shared memory SQLite cannot rely; choose a path on a local disk with "
+        "session.sqlite_path, or set session.storage to postgresql"
+    )
 
 
 def database_url(session: SessionSettings) -> str:

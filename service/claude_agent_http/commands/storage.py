@@ -2,7 +2,7 @@
 
 from claude_agent_http import store
 from claude_agent_http.settings import SessionSettings
-from claude_agent_http.storage import database_url, direct_database_url
+from claude_agent_http.storage import check_disk, database_url, direct_database_url
 
 __all__ = ["look", "migrate"]
 
@@ -24,4 +24,5 @@ async def look(session: SessionSettings) -> tuple[str | None, str]:
 async def migrate(session: SessionSettings) -> tuple[str | None, str]:
     """(revision before, revision now). Raises StorageError, and ServiceLockedError while a service has the
     database for itself."""
+    check_disk(session)
     return await store.migrate(database_url(session), direct_url=direct_database_url(session))

@@ -10,8 +10,9 @@ from claude_agent_http.store.session_rows import select_sessions, to_session
 from claude_agent_http.store.tables import events, replicas, sessions, transcript_entries
 
 DELETE_AT_ONCE = 20
-"""Sessions in a transaction: with 100 events each it keeps SQLite's only writer for some 20 ms."""
+"""Sessions in a transaction: with 100 events each it keeps SQLite's only writer for some 15 ms."""
 SIZES_AT_ONCE = 500
+"""Sessions in a statement: with 100 events each it reads for some 0.3 s, and 10,000 of them take 4 to 6 s."""
 
 
 class ClosedSize(NamedTuple):

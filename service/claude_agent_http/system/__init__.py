@@ -7,6 +7,7 @@ from claude_agent_http.system.inner_server import InnerServer, InnerServerError
 from claude_agent_http.system.listeners import CannotListenError, listeners
 from claude_agent_http.system.loopback import LoopbackServer
 from claude_agent_http.system.memory import MemorySampler
+from claude_agent_http.system.mounts import Mount, Mounts, mounts, network_mount
 
 __all__ = [
     "CannotListenError",
@@ -14,8 +15,12 @@ __all__ = [
     "InnerServerError",
     "LoopbackServer",
     "MemorySampler",
+    "Mount",
+    "Mounts",
     "RandomIds",
     "SystemClock",
     "in_container",
     "listeners",
+    "mounts",
+    "network_mount",
 ]

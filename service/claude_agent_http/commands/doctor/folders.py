@@ -8,6 +8,7 @@ from pathlib import Path
 
 from claude_agent_http.commands.doctor.finding import Finding, fail, ok, warn
 from claude_agent_http.settings import Settings
+from claude_agent_http.system import network_mount
 
 __all__ = ["check_base_dir", "check_database_dir", "check_disk", "check_home"]
 
@@ -41,6 +42,11 @@ def check_database_dir(settings: Settings, container: bool) -> Finding:
     if settings.session.storage != "sqlite":
         return ok("database folder", f"not needed with {settings.session.storage}")
     folder = settings.session.sqlite_path.parent
+    if (mount := network_mount(folder)) is not None:
+        found = (
+            f"{folder} is on {mount.point}, a network file system ({mount.type}): SQLite does not work there"
+        )
+        return fail("database folder", found, "choose a path on a local disk, or session.storage postgresql")
     return _check_folder("database folder", folder, may_make=True, container=container)
 
 
