@@ -53,6 +53,7 @@ class Watch:
         self._ids = ids
         self._poll_seconds = poll_seconds
         self._due: set[str] = set()
+        self._all_at = 0.0
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.sweep = asyncio.Event()
@@ -94,21 +95,28 @@ class Watch:
 
     async def _look_for_ever(self) -> None:
         while True:
-            due, self._due = self._due, set()
-            all_of_them = not due
             try:
-                await self._look({*self._held.held(), *self._hub.followed()} if all_of_them else due)
+                await self._look(self._next())
             except ClaudeAgentError as error:
                 _log.warning("what other replicas do is not known", reason=str(error))
             except Exception:
                 _log.exception("the watch failed")
             await self._rest()
 
+    def _next(self) -> set[str]:
+        """All of them when it is time, however much is heard of some: of the others a word may be lost."""
+        due, self._due = self._due, set()
+        now = asyncio.get_running_loop().time()
+        if due and now < self._all_at:
+            return due
+        self._all_at = now + self._poll_seconds
+        return {*due, *self._held.held(), *self._hub.followed()}
+
     async def _rest(self) -> None:
         if not self._due:
             self._woken.clear()
             try:
-                async with asyncio.timeout(self._poll_seconds):
+                async with asyncio.timeout_at(self._all_at):
                     await self._woken.wait()
             except TimeoutError:
                 return

@@ -14,6 +14,7 @@ from claude_agent_http.domain.errors import BusyError, DrainingError, SessionBus
 from claude_agent_http.domain.event import Delta, Event, EventType, Followed, SessionDeleted, Withdrawn
 from claude_agent_http.domain.session import Session, SessionPhase
 from claude_agent_http.domain.turn import ErrorKind
+from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine import Engine, Limits, NewSession
 from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Hang, Say, UseTool, Wait
@@ -195,6 +196,25 @@ async def test_a_reader_elsewhere_sees_every_event_once_and_in_order(cluster: Cl
     await b.engine.delete(session.id)
     await asyncio.wait_for(reading, 5)
     assert isinstance(seen[-1], SessionDeleted)
+
+
+async def test_a_word_that_is_lost_only_delays_however_much_is_heard_of_others(cluster: Cluster) -> None:
+    a, b = await cluster.start(), await cluster.start()
+    session = await a.engine.create(NewSession("alice"))
+    seen: list[Followed] = []
+    reading = asyncio.create_task(followed(b.engine, session, deltas=False, seen=seen))
+    cluster.store.bus.deaf = True
+
+    async def chatter() -> None:
+        while True:
+            b.engine._watch.hear(Changed("another"))
+            await asyncio.sleep(LIMITS.poll_seconds / 5)
+
+    chattering = asyncio.create_task(chatter())
+    await a.say(session, "hi")
+    await until(lambda: len(seen) == 7)
+    for task in (chattering, reading):
+        task.cancel()
 
 
 async def test_deltas_cross_replicas_from_their_beginning_and_end_in_the_whole_message(
