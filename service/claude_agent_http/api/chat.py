@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from claude_agent_http.api.chat_stream import chunks
+from claude_agent_http.api.heard import heard
 from claude_agent_http.api.json_text import ExactJSONResponse, to_json
 from claude_agent_http.api.models import ChatChunk, ChatRequest, ChatResponse
 from claude_agent_http.api.openapi import documented, event_stream
@@ -46,9 +47,10 @@ async def chat(
     """Waits for the whole answer. A turn that was cut short by `max_turns`, the budget or an interrupt is
     answered with what there is; the header `X-Stop-Reason` tells."""
     turn = await _send(body, engine, request)
-    end = await engine.wait(turn, body.timeout)
-    response.headers["X-Stop-Reason"] = stop_reason(end)
-    return answered(turn, end, await engine.turn_events(turn))
+    async with heard(engine, turn) as events:
+        end = await engine.wait(turn, body.timeout)
+        response.headers["X-Stop-Reason"] = stop_reason(end)
+        return answered(turn, end, await events())
 
 
 @router.post(

@@ -47,6 +47,20 @@ async def test_the_answer_has_text_and_tool_calls(chat, service, session_id):
     assert answer.headers["x-stop-reason"] == "end_turn"
 
 
+async def test_nothing_is_read_from_the_log_of_a_turn_that_runs_here(chat, service, monkeypatch):
+    reads = []
+    read = service.store.events.read
+
+    async def counted(*args, **more):
+        reads.append(args)
+        return await read(*args, **more)
+
+    monkeypatch.setattr(service.store.events, "read", counted)
+    for number in range(20):
+        assert (await chat(str(number))).json()["text"] == f"You said: {number}"
+    assert reads == []
+
+
 @pytest.mark.parametrize("message", ["x" * 100_000, "a\x00b", "😀", "\u200d👩\u200d👧", " a ", "ﬃ\u0301"])
 async def test_messages_arrive_as_they_are(chat, message):
     assert (await chat(message)).json()["text"] == f"You said: {message}"
