@@ -22,6 +22,7 @@ from claude_agent_http.engine.journal import Journal
 from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.membership import Membership
+from claude_agent_http.engine.news import News
 from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.relay import Relay
 from claude_agent_http.engine.removal import Erased, Removal
@@ -112,7 +113,10 @@ class Engine:
         self._starts = parts.starts
         self._live = LiveSessions(parts, memory)
         inbox = Inbox(self._live, store.events, turn_seconds=limits.turn_seconds)
-        self._watch = Watch(store.sessions, inbox, hub, relay, clock, ids, poll_seconds=limits.poll_seconds)
+        news = News(store.events, hub)
+        self._watch = Watch(
+            store.sessions, inbox, hub, news, relay, clock, ids, poll_seconds=limits.poll_seconds
+        )
         self._takeover = Takeover(
             store,
             journal,

@@ -83,6 +83,8 @@ class Follower:
             case Withdrawn(event_id=event_id) if self._shown.pop(event_id, None) is not None:
                 return [item]
             case Event(seq=seq) if seq == self._cursor + 1:
+                if self._deltas:
+                    self._remember(item)
                 return self._advance(item)
             case Delta() if self._deltas and not skipped and (new := self._unseen(item)):
                 return [new]
@@ -100,7 +102,7 @@ class Follower:
         return [*broken, event]
 
     def _remember(self, event: Event) -> None:
-        """That it was read from the log: deltas of it may still be in the queue, or in the hub."""
+        """That it was seen whole: deltas of it may still be in the queue, in the hub, or on their way."""
         self._whole[event.id] = None
         if len(self._whole) > _REMEMBERED:
             del self._whole[next(iter(self._whole))]

@@ -113,14 +113,17 @@ class Hub:
         self._partials.get(withdrawn.session_id, {}).pop(withdrawn.event_id, None)
         self._put(withdrawn.session_id, withdrawn)
 
-    def pass_on(self, item: Delta | Withdrawn | Poke, session_id: str) -> None:
+    def pass_on(self, item: Delta | Withdrawn | Event | Poke, session_id: str) -> None:
         """What another replica's session says, to whoever follows it here; nothing of it is kept."""
-        if isinstance(item, Poke) and item.seq > self._heads.get(session_id, item.seq):
+        if isinstance(item, Event | Poke) and item.seq > self._heads.get(session_id, item.seq):
             del self._heads[session_id]  # The log has grown by another hand: only it can tell.
         self._put(session_id, item)
 
     def wants_deltas(self, session_id: str) -> bool:
         return any(subscription.deltas for subscription in self._subscriptions.get(session_id, ()))
+
+    def is_followed(self, session_id: str) -> bool:
+        return session_id in self._subscriptions
 
     def followed(self) -> list[str]:
         """The sessions that somebody follows here."""

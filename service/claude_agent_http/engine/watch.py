@@ -11,6 +11,7 @@ from claude_agent_http.domain.event import Delta, SessionDeleted, Withdrawn
 from claude_agent_http.domain.session import SessionHead
 from claude_agent_http.domain.wakeup import Appended, Changed, Missed, PeersChanged, Wakeup, Wanted
 from claude_agent_http.engine.hub import Hub, Poke
+from claude_agent_http.engine.news import News
 from claude_agent_http.engine.relay import Relay
 from claude_agent_http.ports import Clock, Ids, SessionStore
 
@@ -39,6 +40,7 @@ class Watch:
         sessions: SessionStore,
         held: Held,
         hub: Hub,
+        news: News,
         relay: Relay,
         clock: Clock,
         ids: Ids,
@@ -48,6 +50,7 @@ class Watch:
         self._sessions = sessions
         self._held = held
         self._hub = hub
+        self._news = news
         self._relay = relay
         self._clock = clock
         self._ids = ids
@@ -65,6 +68,7 @@ class Watch:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._news.stop()
 
     def hear(self, wakeup: Wakeup) -> None:
         match wakeup:
@@ -82,11 +86,13 @@ class Watch:
                 self._woken.set()
 
     def _appended(self, session_id: str, seq: int) -> None:
-        """Its readers here need nothing but the seq, its worker looks closer."""
-        self._hub.pass_on(Poke(seq), session_id)
+        """Of one that lives here readers need nothing but the seq, and its worker looks closer."""
         if session_id in self._held.held():
+            self._hub.pass_on(Poke(seq), session_id)
             self._look_soon(session_id)
-        elif self._hub.wants_deltas(session_id):
+            return
+        self._news.appended(session_id, seq)
+        if self._hub.wants_deltas(session_id):
             self._relay.ask(session_id)
 
     def _look_soon(self, session_id: str) -> None:
@@ -123,6 +129,8 @@ class Watch:
 
     async def _look(self, session_ids: set[str]) -> None:
         heads = await self._sessions.heads(session_ids)
+        seqs = {each: heads[each].last_seq if each in heads else 0 for each in session_ids}
+        self._news.keep(seqs, self._hub.followed())
         held = set(self._held.held())
         for session_id in session_ids:
             head = heads.get(session_id)
