@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,27 @@ def _linux() -> str | None:
     return None if sys.platform == "linux" and Path("/proc/self/stat").exists() else "needs Linux with /proc"
 
 
+def _landlock() -> str | None:
+    """All that a jail can hold: Landlock 6 (Linux 6.12), and seccomp that can ask."""
+    from claude_agent_http.runtime.isolation import kernel
+
+    found = kernel()
+    return "; ".join(found.missing) or None
+
+
+def _root() -> str | None:
+    """What only root can make: devices, and files of others."""
+    return None if os.geteuid() == 0 else "needs to be root"
+
+
+def _ipv6() -> str | None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return None
+    except OSError as error:
+        return f"cannot listen on ::1: {error.strerror}"
+
+
 def _tmpfs() -> str | None:
     """A small file system of its own can be mounted, which takes Linux and CAP_SYS_ADMIN."""
     if sys.platform != "linux":
@@ -93,6 +115,9 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "pip": _pip,
     "node": _node,
     "curl": _curl,
+    "ipv6": _ipv6,
+    "landlock": _landlock,
     "linux": _linux,
+    "root": _root,
     "tmpfs": _tmpfs,
 }

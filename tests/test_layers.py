@@ -38,6 +38,7 @@ _VIOLATIONS = {
         ("claude_agent_http/runtime/bad.py", "import httpx"),
         ("claude_agent_http/runtime/bad.py", "import httpx2"),
     ],
+    "tokens": [("claude_agent_http/engine/bad.py", "import jwt")],
     "kubernetes": [
         ("claude_agent_operator/reconcile.py", "import kopf"),
         ("claude_agent_operator/handlers.py", "import kubernetes.client"),

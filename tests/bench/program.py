@@ -23,7 +23,9 @@ from tests.bench.measures import (
     cross_replica,
     first_token,
     first_turn,
+    gateway,
     hibernated,
+    launch,
     many_on_few,
     memory,
     postgres_engine,
@@ -43,10 +45,12 @@ Measure = Callable[[Bench], Awaitable[Sequence[Finding]]]
 
 MEASURES: dict[str, Measure] = {
     "create": create.measure,
+    "launch": launch.measure,
     "warm_turn": warm_turn.measure,
     "first_turn": first_turn.measure,
     "wake": wake.measure,
     "first_token": first_token.measure,
+    "gateway": gateway.measure,
     "stored": stored.measure,
     "hibernated": hibernated.measure,
     "readers": readers.measure,

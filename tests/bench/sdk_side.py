@@ -54,7 +54,8 @@ class BareConversation:
     """A conversation whose client may come and go, as the CLI keeps it on disk."""
 
     def __init__(self, folder: Path, model_url: str) -> None:
-        self._config = _config(folder, model_url)
+        self._config = _config(folder)
+        self._model_env = {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "demo"}
         self._session = _session(folder)
         self._folders = make_folders(self._config.state_dir, self._session.id)
         write_private(self._folders.settings_file, cli_settings())
@@ -74,11 +75,13 @@ class BareConversation:
 
     def _options(self) -> ClaudeAgentOptions:
         """The service's own options, without its launcher, its transcript store and its hook."""
-        served = cli_options(self._config, _start(self._session, self._folders))
+        served = cli_options(self._config, _start(self._session, self._folders, self._model_env))
         return replace(
             served,
             cli_path=bundled_cli(),
-            env=cli_environment(self._config, self._folders, os.environ, root=os.geteuid() == 0),
+            env=cli_environment(
+                self._config, self._folders, os.environ, self._model_env, root=os.geteuid() == 0
+            ),
             session_id=None if self._begun else self._session.id,
             resume=self._session.id if self._begun else None,
             session_store=None,
@@ -94,11 +97,10 @@ async def sdk_side(folder: Path, model_url: str) -> AsyncIterator[SdkSide]:
         yield side
 
 
-def _config(folder: Path, model_url: str) -> RuntimeConfig:
+def _config(folder: Path) -> RuntimeConfig:
     return RuntimeConfig(
         state_dir=folder / "bare-state",
         permission_mode=Settings().defaults.permission_mode,
-        model_env={"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "demo"},
     )
 
 
@@ -108,11 +110,11 @@ def _session(folder: Path) -> Session:
     return Session(str(uuid4()), "bench", None, str(workspace), now, now, "")
 
 
-def _start(session: Session, folders: SessionFolders) -> Start:
+def _start(session: Session, folders: SessionFolders, model_env: dict[str, str]) -> Start:
     async def unused(*_: Any) -> dict[str, Any]:
         return {}
 
-    return Start(session, folders, False, cast("SessionStore", None), unused, lambda _line: None)
+    return Start(session, folders, model_env, False, cast("SessionStore", None), unused, lambda _line: None)
 
 
 def _piece(event: dict[str, Any]) -> str:

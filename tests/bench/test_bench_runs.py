@@ -31,6 +31,7 @@ TURNS = {
     "first_turn": {"first_turn.after_2s", "first_turn.first_token.after_2s", "first_turn.at_once"},
     "wake": {"wake.first_token", "wake.answer"},
     "first_token": {"first_token"},
+    "gateway": {"gateway_first_token", "gateway_paced_streams"},
     "many_on_few": {"many_on_few.throughput", "many_on_few.errors"},
 }
 STORES = {
@@ -46,10 +47,11 @@ STORES = {
     "append": {"append.sqlite.messages", "append.sqlite.tools"},
     "postgres_engine": {"append.postgres.messages", "append.postgres.two_engines"},
     "cross_replica": {"cross_replica.append"},
+    "launch": {"launch.added"},
     "memory": {"service_memory.after_start", "service_memory.first_start", "service_memory"},
 }
 # Half a minute less, which every run of the tests would cost; a proof measures all.
-IN_PROOFS = {"first_turn", "wake", "many_on_few", "hibernated"}
+IN_PROOFS = {"first_turn", "wake", "many_on_few", "hibernated", "gateway"}
 WITH_BARE_SDK = (
     "warm_turn.",
     "first_turn.",
@@ -60,7 +62,7 @@ WITH_BARE_SDK = (
     "many_on_few.throughput",
 )
 # In so few samples what the service adds may drown in the noise; and an error there should not be.
-MAY_BE_ZERO = ("warm_turn.", "readers.memory", "many_on_few.errors")
+MAY_BE_ZERO = ("warm_turn.", "launch.added", "gateway_first_token", "readers.memory", "many_on_few.errors")
 MAY_BE_MISSING = {"append.postgres.messages", "append.postgres.two_engines", "cross_replica.append"}
 
 

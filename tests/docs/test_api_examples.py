@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from tests.service.e2e.service_process import ServiceProcess, Services
 from tests.waiting import wait_until
 
 LIMIT_SECONDS = 90
-ROUTE = re.compile(r"`(GET|POST|DELETE) (/\S*)`")
+ROUTE = re.compile(r"`(GET|POST|PUT|DELETE) (/\S*)`")
+API_KEY = "a-key-of-this-test-alone"
 EXPECTED = re.compile(r"^(?:#|//) -> (.*)$", re.M)
 
 
@@ -53,10 +54,38 @@ def service() -> Iterator[ServiceProcess]:
     made.end()
 
 
+@pytest.fixture(scope="module")
+def asking() -> Iterator[ServiceProcess]:
+    """One that asks for a key, and knows this test's by a file."""
+    made = Services()
+    folder = made.folder()
+    (folder / "keys").mkdir()
+    (folder / "keys" / "test").write_text(json.dumps({"key": API_KEY, "act_as": True, "admin": True}))
+    yield made.start(
+        folder,
+        CLAUDE_AGENT_AUTH="api-keys",
+        CLAUDE_AGENT_AUTH_KEYS_DIR=str(folder / "keys"),
+        CLAUDE_AGENT_PRESTART="false",
+        CLAUDE_AGENT_LOGGING_LEVEL="debug",
+    )
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def careful() -> Iterator[ServiceProcess]:
+    """One whose agents ask before they change anything."""
+    made = Services()
+    yield made.start(CLAUDE_AGENT_DEFAULTS_PERMISSION_MODE="default", CLAUDE_AGENT_LOGGING_LEVEL="debug")
+    made.end()
+
+
 @pytest.mark.parametrize("block", list(examples()))
-def test_example(block: Block, service: ServiceProcess, tmp_path: Path):
+def test_example(block: Block, request: pytest.FixtureRequest, tmp_path: Path):
+    needs_key = "/admin/" in block.section
+    wanted_service = "asking" if needs_key else "careful" if "/approvals" in block.section else "service"
+    service: ServiceProcess = request.getfixturevalue(wanted_service)
     before = len(service.log)
-    ended = run(block, service.url, tmp_path)
+    ended = run(block, service.url, tmp_path, {"API_KEY": API_KEY} if needs_key else {})
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert_prints(ended.stdout, expected(block))
     wanted = ROUTE.findall(block.section)
@@ -81,7 +110,7 @@ def test_every_block_says_what_it_prints(block: Block):
     assert EXPECTED.search(block.text)
 
 
-def run(block: Block, url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(block: Block, url: str, folder: Path, more: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """The block after the first one of its language, in a process and a folder of its own."""
     language, first = LANGUAGES[block.chapter], FIRST[block.chapter]
     source = first.text if block is first else f"{first.text}\n{block.text}"
@@ -95,6 +124,7 @@ def run(block: Block, url: str, folder: Path) -> subprocess.CompletedProcess[str
             "LANG": "C.UTF-8",
             "BASE": url,
             "NO_PROXY": "*",
+            **more,
         },
         text=True,
         encoding="utf-8",

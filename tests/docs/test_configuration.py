@@ -50,5 +50,6 @@ def test_the_example_of_servers_and_plugins_is_taken(tmp_path):
 def shown(default: object) -> str:
     if default is None:
         return "unset"
-    text = str(default).lower() if isinstance(default, bool) else str(default)
-    return f"`{'[]' if default == () else text}`"
+    if isinstance(default, tuple):
+        return f"`{list(default)}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"

@@ -17,6 +17,7 @@ from claude_agent_http.api.event_view import (
     withdrawn_json,
 )
 from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.approval import AskedTool, Decision
 from claude_agent_http.domain.event import Delta, Event, EventType, NewEvent, SessionDeleted, Withdrawn
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnError, Usage
 
@@ -27,7 +28,7 @@ EXAMPLES = [block for block in blocks(PAGE) if block.language == "json"]
 ONE, TURN = "sevt_1", "sevt_0"
 SOME = vocabulary.text_content("x")
 BUILT = (
-    vocabulary.user_message(ONE, "x"),
+    vocabulary.user_message(ONE, "x", 120),
     vocabulary.user_interrupt(ONE, TURN, "user"),
     vocabulary.status_running(ONE, TURN),
     vocabulary.status_rescheduled(ONE, TURN),
@@ -39,6 +40,8 @@ BUILT = (
     vocabulary.agent_tool_use(ONE, TURN, "t", "Bash", {}),
     vocabulary.agent_tool_use(ONE, TURN, "t", "mcp__echo__say", {}),
     vocabulary.agent_tool_started(ONE, TURN, "t", "Bash"),
+    vocabulary.tool_approval_requested(ONE, TURN, AskedTool("t", "Read", {}, "why"), datetime.now(UTC)),
+    vocabulary.tool_confirmation(ONE, TURN, "t", Decision.DENY, "x"),
     vocabulary.agent_tool_result(ONE, TURN, "t", SOME, is_error=False),
     vocabulary.agent_tool_result(ONE, TURN, "t", SOME, is_error=False, mcp=True),
     vocabulary.context_compacted(ONE, TURN),

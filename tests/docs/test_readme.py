@@ -212,6 +212,7 @@ FOLLOWED: dict[str, Callable[[NewUser, Block], None]] = {
     "curl -N -m 2 ": partial(run, exit_code=CURL_TIMED_OUT),
     ".venv/bin/claude-agent-http chat --session": run_after_a_restart,
     ".venv/bin/claude-agent-http config": run,
+    ".venv/bin/claude-agent-http keys create": serve,
     "make test\n": leave_out,  # it would run this test again
 }
 """What a reader does with a block that begins so."""

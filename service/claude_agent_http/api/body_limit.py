@@ -1,6 +1,8 @@
-"""Refuses bodies that are larger or slower than any request's: they would fill memory or hold connections."""
+"""Refuses bodies that are larger or slower than they may be: they would fill memory or hold connections."""
 
 import asyncio
+import re
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -13,26 +15,47 @@ __all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "BodyLimit"]
 
 MAX_BODY_BYTES = 2_097_152  # 100,000 characters take 1.2 MB when each is escaped as two surrogates
 BODY_SECONDS = 30.0
+_UPLOAD_SECONDS = 3600.0
+_UPLOAD_PATH = re.compile(r"/api/v1/sessions/[^/]+/files/.*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """`seconds` for the whole body, `silence` at most between two pieces of it. `hint` is what to do."""
+
+    bytes: int
+    seconds: float
+    silence: float
+    hint: str
 
 
 class BodyLimit:
     """413 for a declared length above the limit, and for a stream as soon as it passes it; 408 for a body
-    that has not come whole in `seconds`.
+    that has not come whole in `seconds`. An uploaded file has a limit of its own, and may take an hour as
+    long as something comes every `seconds`.
 
     Starlette's own limit answers with plain text; every error of ours is a problem.
     """
 
-    def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, app: ASGIApp, seconds: float = BODY_SECONDS, *, upload_bytes: int = 0) -> None:
         self._app = app
-        self._seconds = seconds
+        self._json = _Limit(MAX_BODY_BYTES, seconds, seconds, "send a shorter message")
+        hint = "the setting api.max_upload_mb allows no more for a file"
+        self._upload = _Limit(upload_bytes, _UPLOAD_SECONDS, seconds, hint)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif _declared(scope) > MAX_BODY_BYTES:
-            await problem_of(Request(scope), _too_large())(scope, receive, send)
+            return
+        limit = self._upload if _is_upload(scope) else self._json
+        if _declared(scope) > limit.bytes:
+            await problem_of(Request(scope), _too_large(limit))(scope, receive, send)
         else:
-            await self._app(scope, _limited(receive, self._seconds), send)
+            await self._app(scope, _limited(receive, limit), send)
+
+
+def _is_upload(scope: Scope) -> bool:
+    return scope["method"] == "PUT" and _UPLOAD_PATH.fullmatch(scope["path"]) is not None
 
 
 def _declared(scope: Scope) -> int:
@@ -40,30 +63,35 @@ def _declared(scope: Scope) -> int:
     return int(length) if length.isdecimal() else 0
 
 
-def _limited(receive: Receive, seconds: float) -> Receive:
+def _limited(receive: Receive, limit: _Limit) -> Receive:
     """Only the body has a limit: what comes after it is that the client went away."""
-    taken, whole, deadline = 0, False, asyncio.get_running_loop().time() + seconds
+    loop = asyncio.get_running_loop()
+    taken, whole, deadline = 0, False, loop.time() + limit.seconds
 
     async def take() -> Message:
         nonlocal taken, whole
         try:
-            async with asyncio.timeout_at(None if whole else deadline):
+            async with asyncio.timeout_at(None if whole else min(deadline, loop.time() + limit.silence)):
                 message = await receive()
         except TimeoutError:
-            raise _too_slow(seconds) from None
+            raise _too_slow(limit) from None
         taken += len(message.get("body", b""))
         whole = whole or not message.get("more_body", False)
-        if taken > MAX_BODY_BYTES:
-            raise _too_large()
+        if taken > limit.bytes:
+            raise _too_large(limit)
         return message
 
     return take
 
 
-def _too_slow(seconds: float) -> HTTPException:
-    said = f"the body did not come whole within {seconds:g} s; send it again"
+def _too_slow(limit: _Limit) -> HTTPException:
+    said = f"the body did not come whole within {limit.silence:g} s; send it again"
+    if limit.silence < limit.seconds:
+        said = (
+            f"the file came too slowly: nothing for {limit.silence:g} s, or not all in an hour; send it again"
+        )
     return HTTPException(408, said, {"Connection": "close"})  # the rest of it is not waited for
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"the body is larger than {MAX_BODY_BYTES} bytes; send a shorter message")
+def _too_large(limit: _Limit) -> HTTPException:
+    return HTTPException(413, f"the body is larger than {limit.bytes} bytes; {limit.hint}")

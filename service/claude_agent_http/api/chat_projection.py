@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from io import StringIO
 
-from claude_agent_http.api.models import ChatChunk
+from claude_agent_http.api.models import ApprovalChunk, ChatChunk
 from claude_agent_http.domain.event import TOOL_USES, Delta, Event, EventType, Followed, Withdrawn
 from claude_agent_http.domain.vocabulary import text_of, tool_name
 
@@ -30,7 +30,7 @@ class ChatProjection:
         self._withdrawn = ""
         self._repeated: dict[str, int] = {}
 
-    def chunks(self, item: Followed) -> Iterator[ChatChunk]:
+    def chunks(self, item: Followed) -> Iterator[ChatChunk | ApprovalChunk]:
         match item:
             case Delta(event_type=EventType.AGENT_MESSAGE, event_id=event_id, text=text):
                 is_new = event_id not in self._sent and event_id not in self._repeated
@@ -39,6 +39,8 @@ class ChatProjection:
                 self._withdraw(event_id)
             case Event(type=EventType.STATUS_RESCHEDULED):
                 self._begin_again()
+            case Event(type=EventType.TOOL_APPROVAL_REQUESTED, id=event_id, data=data):
+                yield ApprovalChunk(tool_name=tool_name(data), tool_input=data["input"], approval_id=event_id)
             case Event(data={"parent_tool_use_id": _}):
                 return
             case Event(type=EventType.AGENT_MESSAGE, id=event_id, data=data):

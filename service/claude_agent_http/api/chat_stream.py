@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from claude_agent_http.api.chat_projection import ChatProjection
-from claude_agent_http.api.models import ChatChunk
+from claude_agent_http.api.models import ApprovalChunk, ChatChunk
 from claude_agent_http.api.outcome import failure
 from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
 from claude_agent_http.domain.event import Event, EventType, Followed
@@ -18,7 +18,9 @@ _TOLD_SECONDS = 0.1
 _Items = AsyncGenerator[Followed, None]
 
 
-async def chunks(engine: Engine, turn: Turn, seconds: float) -> AsyncGenerator[ChatChunk, None]:
+async def chunks(
+    engine: Engine, turn: Turn, seconds: float
+) -> AsyncGenerator[ChatChunk | ApprovalChunk, None]:
     """The turn's text and tool uses as they come, then one `done` or `error`. `seconds` is its timeout."""
     projection = ChatProjection()
     try:

@@ -1,25 +1,17 @@
 """Events and deltas as the JSON that clients read."""
 
-import base64
-import binascii
-import re
 from datetime import datetime
 from typing import Any
 
-from claude_agent_http.domain.errors import InvalidInputError
 from claude_agent_http.domain.event import Delta, Event, EventType, SessionDeleted, Withdrawn
 
 __all__ = [
     "deleted_json",
     "delta_json",
     "event_json",
-    "from_cursor",
     "start_json",
-    "to_cursor",
     "withdrawn_json",
 ]
-
-_CURSOR = re.compile(r"seq:(\d{1,16})")
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -62,22 +54,6 @@ def deleted_json(deleted: SessionDeleted) -> dict[str, Any]:
         "turn_id": None,
         "processed_at": _time(deleted.processed_at),
     }
-
-
-def to_cursor(seq: int) -> str:
-    return base64.urlsafe_b64encode(f"seq:{seq}".encode()).decode().rstrip("=")
-
-
-def from_cursor(cursor: str) -> int:
-    """The seq to go on after. Raises InvalidInputError for what `to_cursor` did not make."""
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    found = _CURSOR.fullmatch(text)
-    if found is None:
-        raise InvalidInputError("page", "is no cursor of ours; take it from `next_page`")
-    return int(found[1])
 
 
 def _time(moment: datetime) -> str:

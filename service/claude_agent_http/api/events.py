@@ -4,24 +4,23 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from claude_agent_http.api.access import OWNER
+from claude_agent_http.api.cursors import from_cursor, to_cursor
 from claude_agent_http.api.event_view import (
     deleted_json,
     delta_json,
     event_json,
-    from_cursor,
     start_json,
-    to_cursor,
     withdrawn_json,
 )
 from claude_agent_http.api.fields import EventTypeName, Position, Seq
 from claude_agent_http.api.json_text import ExactJSONResponse, to_json
 from claude_agent_http.api.models import EventPage, EventView
 from claude_agent_http.api.openapi import documented, event_stream
-from claude_agent_http.api.parts import CurrentEngine, SessionId
-from claude_agent_http.api.request_log import is_about
+from claude_agent_http.api.parts import CurrentEngine, OpenSession, SessionId
 from claude_agent_http.api.sse import KEEP_ALIVE, LINE_END
 from claude_agent_http.api.stream_models import EVENT_STREAM_MODELS
 from claude_agent_http.domain.errors import InvalidInputError
@@ -29,7 +28,7 @@ from claude_agent_http.domain.event import Delta, Event, Followed, SessionDelete
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine import Engine
 
-router = APIRouter(prefix="/api/v1/sessions/{session_id}/events", tags=["events"])
+router = APIRouter(prefix="/api/v1/sessions/{session_id}/events", tags=["events"], dependencies=[OWNER])
 
 _EXAMPLE = (
     'id: 1\nevent: message\ndata: {"seq":1,"type":"user.message","content":[{"type":"text","text":"Hi"}]}\n\n'
@@ -67,9 +66,8 @@ async def page_of_events(
     },
 )
 async def stream(
-    session_id: SessionId,
+    session: OpenSession,
     engine: CurrentEngine,
-    request: Request,
     after: Annotated[Position, Query(description="Events behind this seq; `latest`: only new ones.")] = 0,
     deltas: Annotated[bool, Query(description="Also pieces of messages while they are written.")] = False,
     wake: Annotated[
@@ -86,12 +84,10 @@ async def stream(
     `wake` starts the agent ahead of the next message, whose answer then begins sooner.
     A deleted session's stream ends with `session.deleted`, which has no `id:` either.
     """
-    session = await engine.get(session_id)
-    is_about(request, user_id=session.user_id)
     start = _start(session, after, last_event_id)
     if wake:
-        await engine.wake(session_id)
-    return EventSourceResponse(_messages(engine, session_id, start, deltas), **KEEP_ALIVE)
+        await engine.wake(session.id)
+    return EventSourceResponse(_messages(engine, session.id, start, deltas), **KEEP_ALIVE)
 
 
 def _start(session: Session, after: int | Literal["latest"], last_event_id: int | None) -> int:

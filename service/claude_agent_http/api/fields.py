@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.user_id import USER_ID_FORM, USER_ID_MAX, USER_ID_PATTERN
 
-__all__ = ["EventTypeName", "Message", "Metadata", "Position", "Seq", "Subdir", "Timeout", "UserId"]
+__all__ = ["EventTypeName", "Message", "Metadata", "Position", "Reason", "Seq", "Subdir", "Timeout", "UserId"]
 
 _METADATA_BYTES = 16_384
 _METADATA_DEPTH = 16
@@ -21,7 +22,7 @@ _VISIBLE = r"[^\s\u0000-\u0020\u007f-\u00a0\u00ad\u061c\u180e\u200b-\u200f\u2028
 
 def _not_blank(text: str) -> str:
     if all(unicodedata.category(character) in _INVISIBLE for character in text):
-        raise ValueError("is blank; write something for the agent to do")
+        raise ValueError("is blank; write something")
     return text
 
 
@@ -57,9 +58,9 @@ UserId = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=64,
-        pattern=r"^[A-Za-z0-9_-]+$",
-        description="Who owns the session: 1 to 64 letters, digits, `_` and `-`.",
+        max_length=USER_ID_MAX,
+        pattern=USER_ID_PATTERN,
+        description=f"Who owns the session: {USER_ID_FORM}.",
         examples=["alice"],
     ),
 ]
@@ -86,6 +87,17 @@ Message = Annotated[
         max_length=100_000,
         description="What to say to the agent: 1 to 100,000 characters, not all of them blank or invisible.",
         examples=["Write a haiku about the sea."],
+        json_schema_extra={"pattern": _VISIBLE},
+    ),
+    AfterValidator(_not_blank),
+]
+Reason = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2000,
+        description="Why; the agent is told when it is denied.",
+        examples=["Not on a Friday."],
         json_schema_extra={"pattern": _VISIBLE},
     ),
     AfterValidator(_not_blank),

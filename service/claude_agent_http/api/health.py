@@ -6,12 +6,13 @@ from typing import Any
 from fastapi import APIRouter, Response
 from starlette.exceptions import HTTPException
 
+from claude_agent_http.api.access import OPEN
 from claude_agent_http.api.info import ModelMode, model_hint
 from claude_agent_http.api.models import HealthView, ModelView, ProbeView, ServiceView
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentParts
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], dependencies=[OPEN])
 
 _UNHEALTHY: dict[int | str, dict[str, Any]] = {
     503: {"model": HealthView, "description": "The service cannot work now."}

@@ -60,5 +60,6 @@ class HealthCheck:
             storage_type=self.storage_type,
             uptime_seconds=round(time.monotonic() - self.started, 1),
             model=self.info.model_mode,
+            isolation=self.info.isolation,
             hint=hint,
         )

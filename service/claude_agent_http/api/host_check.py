@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -10,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from claude_agent_http.api.problems import problem_of
+from claude_agent_http.domain.address import is_loopback
 
 __all__ = ["HostCheck", "loopback_hosts"]
 
@@ -46,14 +46,7 @@ class HostCheck:
 
 def loopback_hosts(listens_on: str | None) -> tuple[str, ...]:
     """The names of a service on a loopback address; none for one that others can reach, whose are unknown."""
-    if listens_on is None or not _is_loopback(listens_on):
+    if listens_on is None or not is_loopback(listens_on):
         return ()
     own = f"[{listens_on}]" if ":" in listens_on else listens_on
     return tuple(dict.fromkeys((*_LOCAL, own)))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

@@ -4,9 +4,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from claude_agent_http.engine import Engine
+from claude_agent_http.api.files_port import WorkspaceFiles
+from claude_agent_http.engine import AuditTrail, Engine, KeyRing
 
-__all__ = ["Health", "HealthStatus", "ModelMode", "Parts", "ReasonNotReady", "ServiceInfo", "model_hint"]
+__all__ = [
+    "Health",
+    "HealthStatus",
+    "IsolationInfo",
+    "ModelMode",
+    "Parts",
+    "ReasonNotReady",
+    "ServiceInfo",
+    "model_hint",
+]
 
 ModelMode = Literal["demo", "configured", "none"]
 HealthStatus = Literal["healthy", "degraded", "unhealthy"]
@@ -26,11 +36,21 @@ _HINTS: dict[ModelMode, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class IsolationInfo:
+    """`landlock` is the kernel's ABI, 0 for none; `missing` what agents can do beyond what a jail is for."""
+
+    mode: str = "off"
+    landlock: int = 0
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceInfo:
     """What stays the same while the process lives."""
 
     version: str
     model_mode: ModelMode
+    isolation: IsolationInfo = IsolationInfo()
     name: str = "claude-agent-http"
 
 
@@ -48,6 +68,7 @@ class Health:
     storage_type: str
     uptime_seconds: float
     model: ModelMode
+    isolation: IsolationInfo
     hint: str | None = None
 
 
@@ -62,6 +83,9 @@ class Parts:
     info: ServiceInfo
     health: Callable[[], Awaitable[Health]]
     ready: ReasonNotReady
+    files: WorkspaceFiles
+    keys: KeyRing
+    audit: AuditTrail
 
 
 def model_hint(mode: ModelMode) -> str:

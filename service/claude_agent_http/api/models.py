@@ -1,5 +1,6 @@
 """The JSON of requests and responses."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -7,14 +8,20 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from claude_agent_http.api import fields
-from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.approval import Approval, DecidedBy, Decision
+from claude_agent_http.domain.event import Event, EventType
+from claude_agent_http.domain.file import FileEntry, FileKind
 from claude_agent_http.domain.session import Session, SessionStatus
 
 
 class CreateSession(BaseModel):
     """A new session. Creating one calls no model."""
 
-    user_id: fields.UserId
+    user_id: fields.UserId | None = Field(
+        default=None,
+        description="Whose session it will be; may be left out where the credential is a user's own.",
+        examples=["alice"],
+    )
     subdir: fields.Subdir | None = None
     metadata: fields.Metadata | None = None
     session_id: UUID | None = Field(
@@ -50,6 +57,17 @@ class SessionView(BaseModel):
         )
 
 
+class SessionDetail(SessionView):
+    """A session, with what it waits for."""
+
+    pending_approvals: list[str] = Field(description="Ids of the tools that wait to be allowed.")
+
+    @classmethod
+    def waiting(cls, session: Session, approvals: Sequence[Approval]) -> "SessionDetail":
+        fields = SessionView.of(session).model_dump()
+        return cls(**fields, pending_approvals=[approval.id for approval in approvals])
+
+
 class ChatRequest(BaseModel):
     """A message to the agent."""
 
@@ -83,6 +101,72 @@ class ChatChunk(BaseModel):
     error: str | None = None
 
 
+class ApprovalChunk(BaseModel):
+    """Like a `ChatChunk`, while a tool waits to be allowed. Where agents do not ask, there is none."""
+
+    type: Literal["approval_required"] = "approval_required"
+    text: None = None
+    tool_name: str
+    tool_input: dict[str, Any]
+    error: None = None
+    approval_id: str = Field(description="Goes into POST .../approvals/{approval_id}.")
+
+
+class ApprovalView(BaseModel):
+    """A tool that waits to be allowed."""
+
+    id: str
+    tool_use_id: str
+    tool: str = Field(examples=["Bash"])
+    input: dict[str, Any] = Field(examples=[{"command": "rm -r build"}])
+    reason: str | None = Field(description="Why the agent asks, in its words; null when it says nothing.")
+    requested_at: datetime
+    expires_at: datetime = Field(description="Then it is denied.")
+
+    @classmethod
+    def of(cls, approval: Approval) -> "ApprovalView":
+        tool = approval.tool
+        return cls(
+            id=approval.id,
+            tool_use_id=tool.tool_use_id,
+            tool=tool.name,
+            input=tool.input,
+            reason=tool.reason,
+            requested_at=approval.requested_at,
+            expires_at=approval.expires_at,
+        )
+
+
+class ApprovalPage(BaseModel):
+    data: list[ApprovalView]
+
+
+class DecisionRequest(BaseModel):
+    decision: Decision = Field(examples=["allow"])
+    reason: fields.Reason | None = None
+
+
+class DecisionView(BaseModel):
+    """How it was decided, now or before."""
+
+    id: str
+    decision: Decision
+    reason: str | None
+    decided_by: DecidedBy
+    decided_at: datetime
+
+    @classmethod
+    def of(cls, confirmation: Event) -> "DecisionView":
+        data = confirmation.data
+        return cls(
+            id=data["approval_id"],
+            decision=data["result"],
+            reason=data.get("deny_message", data.get("allow_message")),
+            decided_by=data["decided_by"],
+            decided_at=confirmation.processed_at,
+        )
+
+
 class EventView(BaseModel):
     """A fact of a session's log, with the fields of its type beside these."""
 
@@ -101,6 +185,27 @@ class EventPage(BaseModel):
 
     data: list[EventView]
     next_page: str | None
+
+
+class FileView(BaseModel):
+    """What stands at one path of a session's folder."""
+
+    path: str = Field(description="Relative to the session's folder.", examples=["src/main.py"])
+    type: FileKind
+    size: int = Field(description="Bytes.")
+    modified_at: datetime
+
+    @classmethod
+    def of(cls, entry: FileEntry) -> "FileView":
+        return cls(path=entry.path, type=entry.kind, size=entry.size, modified_at=entry.modified_at)
+
+
+class FilePage(BaseModel):
+    """Files in the order of their paths; `next_page` goes into `page` of the next one, null at the end."""
+
+    data: list[FileView]
+    next_page: str | None
+    truncated: bool = Field(description="A folder is too large, or too deep, to be listed whole.")
 
 
 class Interrupted(BaseModel):
@@ -130,6 +235,14 @@ class ServiceView(BaseModel):
     model: ModelView
 
 
+class IsolationView(BaseModel):
+    """What holds agents to what is theirs."""
+
+    mode: Literal["required", "preferred", "off"]
+    landlock: int = Field(description="The kernel's Landlock ABI; 0 where it has none.")
+    missing: list[str] = Field(description="What agents can do beyond what a jail is for.")
+
+
 class HealthView(BaseModel):
     """How the service is."""
 
@@ -143,6 +256,7 @@ class HealthView(BaseModel):
     memory_mb: float = Field(description="MiB of the service and its agent processes together.")
     storage_type: str
     uptime_seconds: float
+    isolation: IsolationView
     model: ModelView
     hint: str | None = Field(description="Why the service is not healthy and what to do; null when it is.")
 

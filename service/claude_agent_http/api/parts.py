@@ -6,12 +6,25 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from starlette.exceptions import HTTPException
 
+from claude_agent_http.api.access import CurrentCaller, check_session, open_session
+from claude_agent_http.api.files_port import WorkspaceFiles
 from claude_agent_http.api.info import Parts
 from claude_agent_http.api.request_log import is_about
 from claude_agent_http.domain.errors import SessionNotFoundError
-from claude_agent_http.engine import Engine
+from claude_agent_http.domain.session import Session
+from claude_agent_http.engine import AuditTrail, Engine, KeyRing
 
-__all__ = ["CurrentEngine", "CurrentParts", "SessionId", "json_only", "known_form"]
+__all__ = [
+    "CurrentAudit",
+    "CurrentEngine",
+    "CurrentFiles",
+    "CurrentKeys",
+    "CurrentParts",
+    "OpenSession",
+    "SessionId",
+    "json_only",
+    "known_form",
+]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN = 64
@@ -42,7 +55,26 @@ async def _engine(request: Request) -> Engine:
     return (await _parts(request)).engine
 
 
-async def _session_id(
+async def _files(request: Request) -> WorkspaceFiles:
+    return (await _parts(request)).files
+
+
+async def _keys(request: Request) -> KeyRing:
+    return (await _parts(request)).keys
+
+
+async def _audit(request: Request) -> AuditTrail:
+    return (await _parts(request)).audit
+
+
+CurrentParts = Annotated[Parts, Depends(_parts)]
+CurrentAudit = Annotated[AuditTrail, Depends(_audit)]
+CurrentEngine = Annotated[Engine, Depends(_engine)]
+CurrentFiles = Annotated[WorkspaceFiles, Depends(_files)]
+CurrentKeys = Annotated[KeyRing, Depends(_keys)]
+
+
+async def _named(
     request: Request,
     session_id: Annotated[str, Path(description="The session's id; one of another form is just unknown.")],
 ) -> str:
@@ -51,6 +83,22 @@ async def _session_id(
     return canonical
 
 
-CurrentParts = Annotated[Parts, Depends(_parts)]
-CurrentEngine = Annotated[Engine, Depends(_engine)]
+_Named = Annotated[str, Depends(_named)]
+
+
+async def _session_id(request: Request, engine: CurrentEngine, caller: CurrentCaller, named: _Named) -> str:
+    is_about(request, user_id=await check_session(caller, engine, named))
+    return named
+
+
+async def _session(request: Request, engine: CurrentEngine, caller: CurrentCaller, named: _Named) -> Session:
+    session = await open_session(caller, engine, named)
+    is_about(request, user_id=session.user_id)
+    return session
+
+
 SessionId = Annotated[str, Depends(_session_id)]
+"""The id in the request's path, in its stored form, of a session that is open to the caller."""
+
+OpenSession = Annotated[Session, Depends(_session)]
+"""The same session itself, read once."""

@@ -5,6 +5,6 @@ from typing import Any
 __all__ = ["KEEP_ALIVE", "LINE_END"]
 
 LINE_END = "\n"
-KEEP_ALIVE: dict[str, Any] = {"ping": 15, "send_timeout": 30, "sep": LINE_END}
-"""A comment every 15 s keeps proxies from cutting a silent stream; a client that takes nothing for 30 s
-is gone."""
+KEEP_ALIVE: dict[str, Any] = {"ping": 15, "send_timeout": 45, "sep": LINE_END}
+"""A comment every 15 s keeps proxies from cutting a silent stream. A client that takes nothing is cut by the
+server (`server.ConnectionLimits.reader_seconds`), and by this where another one serves."""

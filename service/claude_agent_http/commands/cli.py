@@ -11,6 +11,7 @@ import typer
 
 from claude_agent_http import __version__
 from claude_agent_http.commands.chat import DEFAULT_URL, LONGEST_TURN
+from claude_agent_http.domain.api_key import API_KEY_VARIABLE
 
 __all__ = ["app"]
 
@@ -56,8 +57,18 @@ def serve(
 @app.command()
 def chat(
     url: Annotated[str, typer.Option(help="where the service is")] = DEFAULT_URL,
-    user: Annotated[str, typer.Option(help="user of a new session")] = "me",
+    user: Annotated[
+        str | None, typer.Option(help="user of a new session; else the API key's own, or without one 'me'")
+    ] = None,
     session: Annotated[str | None, typer.Option(help="go on with this session")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar=API_KEY_VARIABLE,
+            show_envvar=True,
+            help="key or token that the service asks for; the variable hides it from other users' `ps`",
+        ),
+    ] = None,
     once: Annotated[str | None, typer.Option(help="send this one message and leave")] = None,
     timeout: Annotated[
         float, typer.Option(help="seconds that one answer may take", min=1, max=LONGEST_TURN)
@@ -66,7 +77,9 @@ def chat(
     """Talk to the agent of a running service. In this terminal, or through a pipe."""
     from claude_agent_http.commands.chat.command import run_chat
 
-    raise typer.Exit(run_chat(url=url, user=user, session=session, once=once, seconds=timeout))
+    raise typer.Exit(
+        run_chat(url=url, user=user, session=session, once=once, seconds=timeout, api_key=api_key or None)
+    )
 
 
 @app.command()
@@ -83,6 +96,52 @@ def doctor(json: _Json = False, config: _Config = None) -> None:
     from claude_agent_http.commands.doctor.command import run_doctor
 
     raise typer.Exit(run_doctor(as_json=json, config_file=config))
+
+
+keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(keys, name="keys", help="Create, list and revoke API keys. In the configured database.")
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="what people know it by")],
+    user: Annotated[str | None, typer.Option(help="the one user that it acts for")] = None,
+    act_as: Annotated[
+        bool, typer.Option("--act-as", help="it acts for any user, as a back end does")
+    ] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="it may use the routes for admins")] = False,
+    days: Annotated[
+        int | None, typer.Option(help="days until it expires; else never", min=1, max=36_500)
+    ] = None,
+    json: _Json = False,
+    config: _Config = None,
+) -> None:
+    """Create a key and show it, this once. A running service takes it at once."""
+    from claude_agent_http.commands.keys import run_create
+
+    raise typer.Exit(
+        run_create(
+            name=name, user=user, act_as=act_as, admin=admin, days=days, as_json=json, config_file=config
+        )
+    )
+
+
+@keys.command("list")
+def list_keys(json: _Json = False, config: _Config = None) -> None:
+    """List all keys, newest first. Also those that are revoked or have expired."""
+    from claude_agent_http.commands.keys import run_list
+
+    raise typer.Exit(run_list(as_json=json, config_file=config))
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="its id, as `keys list` shows it")], config: _Config = None
+) -> None:
+    """Revoke a key. A running service takes it for 3 s more at the most."""
+    from claude_agent_http.commands.keys import run_revoke
+
+    raise typer.Exit(run_revoke(key_id=key_id, config_file=config))
 
 
 @app.command()

@@ -10,7 +10,15 @@ from rich.text import Text
 from claude_agent_http import __version__
 from claude_agent_http.commands.terminal import EXIT_CONFIGURATION, complain, load, stdout, warn
 from claude_agent_http.domain.errors import ClaudeAgentError
-from claude_agent_http.settings import Given, MetricsSettings, SessionSettings, Settings, covered_url
+from claude_agent_http.settings import (
+    Given,
+    MetricsSettings,
+    SessionSettings,
+    Settings,
+    covered_url,
+    insecurity,
+    refusal,
+)
 
 __all__ = ["banner", "run_serve"]
 
@@ -18,6 +26,11 @@ _DEMO = "DEMO MODEL: answers are scripted, no real model is asked"
 _REAL = (
     "for a real one set ANTHROPIC_API_KEY (or ANTHROPIC_AUTH_TOKEN and ANTHROPIC_BASE_URL) and start again"
 )
+_CALLERS = {
+    "none": "anyone on this machine",
+    "api-keys": "who shows an API key",
+    "oidc": "who shows a token of the issuer, or an API key",
+}
 
 
 def run_serve(*, host: str | None, port: str | None, config_file: Path | None) -> int:
@@ -25,6 +38,9 @@ def run_serve(*, host: str | None, port: str | None, config_file: Path | None) -
     options = [Given(key, value, name) for key, (name, value) in chosen.items() if value is not None]
     loaded = load(config_file, options)
     if loaded is None:
+        return EXIT_CONFIGURATION
+    if (reason := refusal(loaded.settings)) is not None:
+        complain(reason)
         return EXIT_CONFIGURATION
     _announce(loaded.settings)
     for warning in loaded.warnings:
@@ -54,6 +70,7 @@ def banner(settings: Settings) -> dict[str, str]:
         "model": f"{_DEMO}; {_REAL}" if settings.uses_demo_model else _model(settings),
         "storage": storage[session.storage],
         "users": str(settings.user.base_dir),
+        "callers": _CALLERS[settings.auth.mode] if (warning := insecurity(settings)) is None else warning,
     }
     return facts | _metrics(settings.metrics)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from claude_agent_http.settings import Given, Loaded, SettingsError, load_settings
 from claude_agent_http.system.container import in_container
 
-__all__ = ["EXIT_CONFIGURATION", "complain", "load", "stdout", "this_program", "warn"]
+__all__ = ["EXIT_CONFIGURATION", "complain", "load", "note", "stdout", "this_program", "warn"]
 
 EXIT_CONFIGURATION = 2
 
@@ -25,6 +25,10 @@ def stdout() -> Console:
 
 def complain(message: str) -> None:
     _stderr().print(Text.assemble(("error: ", "bold red"), message))
+
+
+def note(message: str) -> None:
+    _stderr().print(Text(message, "dim"))
 
 
 def warn(message: str) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 
 class EventType(StrEnum):
-    """Names of Anthropic's Managed Agents API, and `agent.tool_started`, which is ours in the same style."""
+    """Names of Anthropic's Managed Agents API; ours, in the same style, are `agent.tool_started` and
+    `agent.tool_approval_requested`."""
 
     USER_MESSAGE = "user.message"
     USER_INTERRUPT = "user.interrupt"
+    USER_TOOL_CONFIRMATION = "user.tool_confirmation"
     AGENT_MESSAGE = "agent.message"
     AGENT_THINKING = "agent.thinking"
     AGENT_TOOL_USE = "agent.tool_use"
+    TOOL_APPROVAL_REQUESTED = "agent.tool_approval_requested"
     AGENT_TOOL_STARTED = "agent.tool_started"
     AGENT_TOOL_RESULT = "agent.tool_result"
     AGENT_MCP_TOOL_USE = "agent.mcp_tool_use"
@@ -28,6 +31,15 @@ class EventType(StrEnum):
     SESSION_DELETED = "session.deleted"
     MODEL_REQUEST_START = "span.model_request_start"
     MODEL_REQUEST_END = "span.model_request_end"
+
+    @classmethod
+    def told(cls, name: str) -> "EventType":
+        """The type of this name. One that only a newer version knows is like no other, and keeps its name."""
+        if name in cls._value2member_map_:
+            return cls(name)
+        unknown = str.__new__(cls, name)
+        unknown._name_ = unknown._value_ = name
+        return unknown
 
 
 TOOL_USES = frozenset({EventType.AGENT_TOOL_USE, EventType.AGENT_MCP_TOOL_USE})

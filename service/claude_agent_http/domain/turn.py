@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from claude_agent_http.domain.tokens import TokenCounts
+
 
 class StopReason(StrEnum):
     """Why a session became idle, as the Managed Agents API says it; an interrupted turn is `end_turn`."""
@@ -22,12 +24,16 @@ class ErrorKind(StrEnum):
     MODEL_RATE_LIMITED = "model_rate_limited_error"
     MODEL_AUTHENTICATION = "model_authentication_error"
     MODEL_REQUEST_FAILED = "model_request_failed_error"
+    MODEL_NOT_ALLOWED = "model_not_allowed_error"
+    BUDGET_REACHED = "budget_reached_error"
+    DAY_BUDGET_REACHED = "day_budget_reached_error"
     MAX_TURNS = "max_turns_reached_error"
     RUNTIME_DIED = "runtime_died_error"
     RUNTIME_START_FAILED = "runtime_start_failed_error"
     RUNTIME_UNRESPONSIVE = "runtime_unresponsive_error"
     STORAGE_FAILED = "storage_failed_error"
     STORAGE_FULL = "storage_full_error"
+    QUOTA_EXCEEDED = "quota_exceeded_error"
     SERVICE_RESTARTED = "service_restarted_error"
     INTERRUPTED = "interrupted_error"
     INTERNAL = "internal_error"
@@ -42,7 +48,7 @@ class TurnError:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(TokenCounts):
     """One turn's tokens as the model API counts them; `cost_usd` as the CLI reckons it, None if unknown."""
 
     input_tokens: int = 0
@@ -50,16 +56,6 @@ class Usage:
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     cost_usd: float | None = None
-
-    @property
-    def tokens(self) -> int:
-        """All of them, of whatever kind."""
-        return (
-            self.input_tokens
-            + self.output_tokens
-            + self.cache_read_input_tokens
-            + self.cache_creation_input_tokens
-        )
 
     def with_tokens_of(self, other: "Usage") -> "Usage":
         """The tokens of both, and this one's cost."""

@@ -1,8 +1,11 @@
 """The shape of every event, in one place: builders of NewEvent in the words of the Managed Agents API."""
 
+from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
-from claude_agent_http.domain.event import EventType, NewEvent
+from claude_agent_http.domain.approval import Approval, AskedTool, DecidedBy, Decision
+from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.turn import StopReason, TurnError, Usage
 
 Content = list[dict[str, Any]]
@@ -17,9 +20,18 @@ def text_of(data: dict[str, Any]) -> str:
     return "".join(block["text"] for block in data.get("content", ()) if block.get("type") == "text")
 
 
-def user_message(event_id: str, text: str) -> NewEvent:
-    """Opens a turn, so its own id is its turn's."""
-    return NewEvent(event_id, EventType.USER_MESSAGE, {"content": text_content(text)}, event_id)
+def user_message(event_id: str, text: str, timeout: float | None = None) -> NewEvent:
+    """Opens a turn, so its own id is its turn's. `timeout`: the seconds that the turn may take from now on,
+    whoever runs it."""
+    data: dict[str, Any] = {"content": text_content(text)}
+    if timeout is not None:
+        data["timeout_seconds"] = round(timeout, 3)
+    return NewEvent(event_id, EventType.USER_MESSAGE, data, event_id)
+
+
+def timeout_of(data: dict[str, Any], most: float) -> float:
+    """The seconds that the turn of a `user.message` may take; `most` at most, and where it does not say."""
+    return min(float(data.get("timeout_seconds", most)), most)
 
 
 def user_interrupt(event_id: str, turn_id: str, reason: str) -> NewEvent:
@@ -68,6 +80,12 @@ def usage_body(usage: Usage) -> dict[str, Any]:
     }
 
 
+def usage_of(body: dict[str, Any]) -> Usage:
+    """The inverse of `usage_body`. What only a newer version counts is left out."""
+    known = {field.name for field in fields(Usage)}
+    return Usage(**{name: count for name, count in body.items() if name in known})
+
+
 def agent_message(event_id: str, turn_id: str, text: str, parent: str | None = None) -> NewEvent:
     """`parent` is the tool_use_id of the subagent's call that wrote it, None for the agent itself."""
     return NewEvent(
@@ -98,6 +116,48 @@ def agent_tool_started(event_id: str, turn_id: str, tool_use_id: str, name: str)
     return NewEvent(
         event_id, EventType.AGENT_TOOL_STARTED, {"tool_use_id": tool_use_id, **_named(name)}, turn_id
     )
+
+
+def tool_approval_requested(event_id: str, turn_id: str, asked: AskedTool, expires_at: datetime) -> NewEvent:
+    """The tool does not run, whatever was said of it before, until this is decided. Its id names it."""
+    data = {
+        "tool_use_id": asked.tool_use_id,
+        **_named(asked.name),
+        "input": asked.input,
+        "evaluated_permission": "ask",
+        "expires_at": expires_at.isoformat().replace("+00:00", "Z"),
+    }
+    if asked.reason is not None:
+        data["reason"] = asked.reason
+    return NewEvent(event_id, EventType.TOOL_APPROVAL_REQUESTED, data, turn_id)
+
+
+def approval_of(event: Event) -> Approval:
+    """What `tool_approval_requested` was given."""
+    data = event.data
+    asked = AskedTool(data["tool_use_id"], tool_name(data), data["input"], data.get("reason"))
+    expires_at = datetime.fromisoformat(data["expires_at"])
+    return Approval(event.id, event.turn_id, asked, event.processed_at, expires_at)
+
+
+def tool_confirmation(
+    approval_id: str,
+    turn_id: str | None,
+    tool_use_id: str,
+    decision: Decision,
+    reason: str | None = None,
+    decided_by: DecidedBy = DecidedBy.USER,
+) -> NewEvent:
+    """Its id is made of the approval's: whoever stores it first has decided, the log takes no other."""
+    data = {
+        "approval_id": approval_id,
+        "tool_use_id": tool_use_id,
+        "result": decision.value,
+        "decided_by": decided_by.value,
+    }
+    if reason is not None:
+        data["deny_message" if decision is Decision.DENY else "allow_message"] = reason
+    return NewEvent(f"{approval_id}_decision", EventType.USER_TOOL_CONFIRMATION, data, turn_id)
 
 
 def agent_tool_result(

@@ -40,12 +40,19 @@ class Admission:
 
         Raises BusyError, with nobody stopped, when all that stands in the way is busy.
         """
+        self.check_turn(session)
+        if not self._has_place(session.id):
+            self._make_memory()
+            self._make_place(session.user_id)
+
+    def check_turn(self, session: Session) -> None:
+        """Raises BusyError as `admit_turn` does; nobody makes room yet."""
         self._check_turns()
         if self._has_place(session.id):
             return
         self._check_places(session.user_id)
-        self._make_memory()
-        self._make_place(session.user_id)
+        if not self._has_memory_for_one_more() and _idlest(self._workers.values()) is None:
+            raise self._out_of_memory()
 
     def admit_warm(self, session: Session) -> bool:
         """Let the session start ahead of its first turn, if nobody but the long idle makes room for it."""
@@ -75,12 +82,9 @@ class Admission:
             raise _limit_reached("live sessions", self._limits.max_live, Refusal.LIVE_SESSIONS)
 
     def _make_memory(self) -> None:
-        if self._has_memory_for_one_more():
-            return
         idle = _idlest(self._workers.values())
-        if idle is None:
-            raise self._out_of_memory()
-        idle.hibernate()
+        if idle is not None and not self._has_memory_for_one_more():
+            idle.hibernate()
 
     def _make_place(self, user_id: str) -> None:
         rivals = self._rivals(user_id)

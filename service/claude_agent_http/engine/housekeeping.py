@@ -1,4 +1,4 @@
-"""What the engine does by itself from time to time: take over, make room, close what nobody uses."""
+"""What is done here from time to time without being asked: take over, make room, store what was spent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import structlog
 
 from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.engine.no_longer import cancelled
 
+_LAST_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -28,15 +30,14 @@ class Housekeeping:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, chore: Chore) -> None:
-        self._tasks.append(asyncio.create_task(_repeat(chore), name=chore.name))
+        self._tasks.append(asyncio.create_task(keep_doing(chore), name=chore.name))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(set(self._tasks), _LAST_SECONDS)
 
 
-async def _repeat(chore: Chore) -> None:
+async def keep_doing(chore: Chore) -> None:
+    """For ever. Whoever has one chore owns its task, and needs no housekeeping."""
     due = chore.due or asyncio.Event()
     while True:
         due.clear()

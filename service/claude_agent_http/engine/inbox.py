@@ -1,19 +1,19 @@
-"""What other replicas did to the sessions that live here: a message, an interrupt, an end."""
+"""What other replicas did to the sessions that live here: a message, a decision, an interrupt, an end."""
 
 import asyncio
 from collections.abc import Iterable
 
 from claude_agent_http.domain.errors import BusyError
-from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.event import Event, EventType
 from claude_agent_http.domain.session import SessionHead, SessionPhase, SessionStatus
+from claude_agent_http.domain.vocabulary import timeout_of
 from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.turn import Turn
-from claude_agent_http.engine.turn_log import unfinished_turn
+from claude_agent_http.engine.turn_log import events_behind, unfinished_turn
 from claude_agent_http.engine.worker import SessionWorker
 from claude_agent_http.ports import EventLog
 
-_INTERRUPTS = frozenset({EventType.USER_INTERRUPT})
-_PAGE = 100
+_SAID = frozenset({EventType.USER_INTERRUPT, EventType.USER_TOOL_CONFIRMATION})
 
 
 class Inbox:
@@ -37,36 +37,43 @@ class Inbox:
         elif head.lease_epoch > lease.epoch:  # Not "differs": the row may have been read before our claim.
             worker.lose()
         elif worker.turn is not None:
-            await self._look_for_interrupt(worker, worker.turn, head)
+            await self._look_for_word(worker, worker.turn, head)
         elif head.phase is SessionPhase.RUNNING:
             await self._take_in(worker, head)
         elif head.status is SessionStatus.CLOSED:
             worker.hibernate()
 
-    async def _look_for_interrupt(self, worker: SessionWorker, turn: Turn, head: SessionHead) -> None:
+    async def _look_for_word(self, worker: SessionWorker, turn: Turn, head: SessionHead) -> None:
         """The log has grown by another hand than this turn's."""
         if not turn.opened.done() or turn.interrupt_reason is not None:
             return
         if not worker.journal.may_hold_foreign(head.last_seq):
             return
-        after = turn.opened.result().seq
-        found = await self._log.read(head.id, after=after, limit=_PAGE, types=_INTERRUPTS)
-        reason = next((event.data["reason"] for event in found if event.turn_id == turn.id), None)
-        if reason is not None and worker.turn is turn:
-            turn.interrupt(reason, is_stored=True)
+        said = await self._said(turn)
+        worker.journal.was_read(head.last_seq)  # not before: a read that fails is to be tried again
+        if worker.turn is turn:
+            for event in said:
+                _hear(turn, event)
+
+    async def _said(self, turn: Turn) -> list[Event]:
+        """What users said to the turn since it began."""
+        began = turn.opened.result().seq
+        said = await events_behind(self._log, turn.session_id, began, types=_SAID)
+        return [event for event in said if event.turn_id == turn.id]
 
     async def _take_in(self, worker: SessionWorker, head: SessionHead) -> None:
         """A turn that was opened on another replica. When there is no place for it, or somebody has run it
-        before, the session is given up, for whoever takes it over."""
-        if worker.debt or self._live.draining:
+        before, or this replica goes, the session is given up, for whoever takes it over."""
+        if worker.debt:
             return
         found = await unfinished_turn(self._log, head.id, head.last_seq)
         if found is None or found.message is None or not worker.may_take_in(found.id):
             return
-        if found.has_begun or found.tool_started or found.runs > 1:
+        if self._live.draining or found.has_begun or found.tool_started or found.runs > 1:
             worker.hibernate()
             return
-        deadline = asyncio.get_running_loop().time() + self._turn_seconds
+        seconds = timeout_of(found.message.data, self._turn_seconds)
+        deadline = asyncio.get_running_loop().time() + seconds
         turn = Turn(found.id, head.id, found.prompt, deadline)
         turn.opened.set_result(found.message)
         if found.interrupt is not None:
@@ -75,3 +82,10 @@ class Inbox:
             self._live.take_in(worker, turn)
         except BusyError:
             worker.hibernate()
+
+
+def _hear(turn: Turn, event: Event) -> None:
+    if event.type is EventType.USER_TOOL_CONFIRMATION:
+        turn.approvals.hear(event)
+    else:
+        turn.interrupt(event.data["reason"], is_stored=True)

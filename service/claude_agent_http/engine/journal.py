@@ -50,15 +50,18 @@ class SessionJournal:
         self._journal = journal
         self._lease: asyncio.Future[Lease] = asyncio.Future()
         self._refusal: ClaudeAgentError | None = None
-        self._newest = 0
-        self._has_gap = True  # at first, for nobody knows what came before
+        # Through which seq the log was read, and the newest run of seqs that was appended from here.
+        self._read = 0
+        self._own = range(1, 1)
 
     def may_hold_foreign(self, last_seq: int) -> bool:
-        """Whether somebody else may have appended something that was not asked for yet: what the log holds up
-        to `last_seq` is not all from here. Says so once."""
-        foreign = self._has_gap or last_seq > self._newest
-        self._has_gap, self._newest = False, max(self._newest, last_seq)
-        return foreign
+        """Whether the log may hold, up to `last_seq`, what was neither appended from here nor read."""
+        is_joined = self._read >= self._own.start - 1
+        return last_seq > max(self._read, self._own.stop - 1 if is_joined else 0)
+
+    def was_read(self, through: int) -> None:
+        """What others appended up to this seq is known here."""
+        self._read = max(self._read, through)
 
     @property
     def lease(self) -> Lease | None:
@@ -91,7 +94,8 @@ class SessionJournal:
             self.lost()
             self.refuse(error)
             raise
-        if stored:
-            self._has_gap |= stored[0].seq > self._newest + 1
-            self._newest = max(self._newest, stored[-1].seq)
+        for event in stored:
+            if event.seq >= self._own.stop:
+                first = self._own.start if event.seq == self._own.stop else event.seq
+                self._own = range(first, event.seq + 1)
         return stored

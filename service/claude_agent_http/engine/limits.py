@@ -9,8 +9,10 @@ class Limits:
 
     `stop_seconds` is what the end of a runtime, and of what is still owed to the log, may take.
     `lease_seconds` is how long a replica that says nothing keeps its sessions, `poll_seconds` how often one
-    asks the database for what no other told it. `retention_seconds` is how long a closed session is kept
-    after its last use, `retention_bytes` what all closed ones' events and transcripts may take; 0: no limit.
+    asks the database for what no other told it. `approval_seconds` is how long a tool waits to be allowed.
+    `retention_seconds` is how long a closed session is kept after its last use, `retention_bytes` what all
+    closed ones' events and transcripts may take; 0: no limit.
+    `quota_seconds` is how often the disk of users whose turns run is looked at.
     """
 
     max_live: int = 20
@@ -24,9 +26,11 @@ class Limits:
     retention_seconds: float = 0.0
     retention_bytes: int = 0
     turn_seconds: float = 3600.0
+    approval_seconds: float = 300.0
     interrupt_grace_seconds: float = 5.0
     stop_seconds: float = 3.0
     lease_seconds: float = 10.0
     poll_seconds: float = 1.0
+    quota_seconds: float = 10.0
     prestart: bool = True
     prestart_evicts_after_seconds: float = 30.0

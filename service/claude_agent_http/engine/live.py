@@ -85,13 +85,18 @@ class LiveSessions:
 
     def adopt(self, session: Session, turn: Turn, first: Sequence[NewEvent], lease: Lease) -> None:
         """Run a turn that another replica began, under the lease won from it. Raises BusyError."""
-        if self.draining or session.id in self._workers or self._ending[session.id]:
-            raise BusyError("the session cannot be taken over now", retry_after=1)
+        self.check_adopt(session)
         self._admission.admit_turn(session)
         worker = SessionWorker(session, self._parts)
         worker.journal.grant(lease)
         worker.adopt(turn, first, undo=True)
         self._own(worker)
+
+    def check_adopt(self, session: Session) -> None:
+        """Raises BusyError as `adopt` does, and changes nothing."""
+        if self.draining or session.id in self._workers or self._ending[session.id]:
+            raise BusyError("the session cannot be taken over now", retry_after=1)
+        self._admission.check_turn(session)
 
     def take_in(self, worker: SessionWorker, turn: Turn) -> None:
         """Run a turn that another replica opened in a session that lives here. Raises BusyError."""
@@ -115,6 +120,10 @@ class LiveSessions:
     def is_held(self, session_id: str) -> bool:
         """Whether it lives here, or is being deleted from here."""
         return session_id in self._workers or self._ending[session_id] > 0
+
+    def is_in_use(self, session_id: str) -> bool:
+        """Whether something here may need its lease."""
+        return self.is_held(session_id) or session_id in self._taking
 
     def worker(self, session_id: str) -> SessionWorker | None:
         return self._workers.get(session_id)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.turn import TurnEnd, Usage
+from claude_agent_http.domain.vocabulary import usage_of
 
 
 class ModelRequests:
@@ -22,7 +23,7 @@ class ModelRequests:
         elif event.type is EventType.MODEL_REQUEST_END:
             ended = event.data["model_request_start_id"]
             self.open = [start for start in self.open if start != ended]
-            self._used = Usage(**event.data["model_usage"]).with_tokens_of(self._used or Usage())
+            self._used = usage_of(event.data["model_usage"]).with_tokens_of(self._used or Usage())
 
     def run_again(self) -> None:
         """The turn begins anew, and what it used so far is used."""

@@ -1,5 +1,7 @@
 """Deltas on their way to whoever reads: here, and on other replicas for as long as somebody there asks."""
 
+import math
+
 from claude_agent_http.domain.event import Delta, Withdrawn
 from claude_agent_http.domain.wakeup import Wanted
 from claude_agent_http.engine.hub import Hub
@@ -30,20 +32,26 @@ class Relay:
     def wanted(self, session_id: str) -> None:
         """Somebody elsewhere reads the session: tell what is being written, from its beginning."""
         now = self._clock.monotonic()
-        self._wanted = {wanted: until for wanted, until in self._wanted.items() if until > now}
-        self._wanted[session_id] = now + _WANTED_SECONDS
+        _put_last(self._wanted, session_id, now, older_than=now - _WANTED_SECONDS)
         for delta in self._hub.partials(session_id):
             self._wakeups.tell(delta)
 
     def ask(self, session_id: str, *, again: bool = False) -> None:
         """Say that somebody here reads it: now and then, or at once when something new was heard of it."""
         now = self._clock.monotonic()
-        if not again and now - self._asked.get(session_id, -_ASK_SECONDS) < _ASK_SECONDS:
+        if not again and now - self._asked.get(session_id, -math.inf) < _ASK_SECONDS:
             return
-        self._asked = {asked: at for asked, at in self._asked.items() if now - at < _ASK_SECONDS}
-        self._asked[session_id] = now
+        _put_last(self._asked, session_id, now, older_than=now - _ASK_SECONDS)
         self._wakeups.tell(Wanted(session_id))
 
     def _tell(self, item: Delta | Withdrawn) -> None:
-        if self._wanted.get(item.session_id, 0.0) > self._clock.monotonic():
+        if self._clock.monotonic() - self._wanted.get(item.session_id, -math.inf) < _WANTED_SECONDS:
             self._wakeups.tell(item)
+
+
+def _put_last(times: dict[str, float], name: str, now: float, *, older_than: float) -> None:
+    """Keep the times in their order, so that what is too old stands first."""
+    times.pop(name, None)
+    times[name] = now
+    while times[first := next(iter(times))] <= older_than:
+        del times[first]

@@ -8,11 +8,15 @@ import structlog
 
 from claude_agent_http.domain.errors import (
     BusyError,
+    ClaudeAgentError,
     DrainingError,
     FilesElsewhereError,
+    LeaseLostError,
+    NotDeletedError,
     SessionNotFoundError,
 )
 from claude_agent_http.domain.event import SessionDeleted
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.wakeup import Changed
 from claude_agent_http.engine.hub import Hub
@@ -23,8 +27,10 @@ from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store, Workspace
 
 _STOPPED_POLL_SECONDS = 0.05
 _AT_ONCE = 10
+_FOLDERS_AT_ONCE = 500
 _MOST_ROUNDS = 5
 _ALL = 2**31 - 1
+_NOT_ERASED = "nothing was erased. Ask the replica that has it; if it was removed, DELETE that session first"
 _log = structlog.get_logger(__name__)
 
 
@@ -60,16 +66,17 @@ class Removal:
         self._most_seconds = limits.lease_seconds + limits.stop_seconds
 
     async def delete(self, session_id: str) -> None:
-        """Raises SessionNotFoundError, DrainingError, StorageError."""
+        """Raises SessionNotFoundError, DrainingError, NotDeletedError, StorageError."""
         session = await self._store.sessions.get(session_id)
         await self._live.end(session_id, lambda: self._remove(session))
 
     async def erase(self, user_id: str) -> Erased:
-        """The sessions go first, for what runs could write new files. Each step can be repeated, and one that
-        was cut short is found again: a session by its row, files by the user's name.
+        """The sessions go first, for what runs could write new files; the user's API keys go last. Each step
+        can be repeated, and one that was cut short is found again: a session by its row, the rest by the
+        user's name.
 
-        Raises DrainingError, FilesElsewhereError, WorkspaceError, StorageError; BusyError when the user's
-        sessions are created faster than they can be removed.
+        Raises DrainingError, FilesElsewhereError, NotDeletedError, WorkspaceError, StorageError; BusyError
+        when the user's sessions are created faster than they can be removed.
         """
         await self._check_files_are_here(user_id)
         sessions = files = 0
@@ -77,7 +84,10 @@ class Removal:
             sessions += await self._delete_all(user_id)
             files += await self._workspaces.erase(user_id)
             await self._runtimes.forget_user(user_id)
+            await self._store.api_keys.delete_of(user_id)
             if not await self._store.sessions.list_ids(user_id=user_id, limit=1):
+                await self._store.usage.erase(user_id)
+                await self._scrub(user_id)
                 _log.info("a user was erased", user_id=user_id, sessions=sessions, files=files)
                 return Erased(sessions, files)
         raise BusyError(
@@ -85,17 +95,25 @@ class Removal:
             retry_after=5,
         )
 
+    async def _scrub(self, user_id: str) -> None:
+        if not await self._store.scrub():
+            _log.warning(
+                "what was erased is still in the database's log, for another program reads it; it goes when "
+                "a user is erased again or the service stops",
+                user_id=user_id,
+            )
+
     async def _check_files_are_here(self, user_id: str) -> None:
         """Before anything is removed: afterwards no row would tell where files were."""
         if not self._store.is_shared:
             return
-        for session_id in await self._store.sessions.list_ids(user_id=user_id, limit=_ALL):
-            try:
-                session = await self._store.sessions.get(session_id)
-            except SessionNotFoundError:
-                continue
-            if not await self._workspaces.is_visible(session):
-                raise FilesElsewhereError(session_id, session.cwd)
+        last: str | None = None
+        while some := await self._store.sessions.one_a_folder(user_id, limit=_FOLDERS_AT_ONCE, after=last):
+            visible = await asyncio.gather(*map(self._workspaces.is_visible, some))
+            for session, is_here in zip(some, visible, strict=True):
+                if not is_here:
+                    raise FilesElsewhereError(session.id, session.cwd, _NOT_ERASED)
+            last = some[-1].cwd
 
     async def _delete_all(self, user_id: str) -> int:
         """How many sessions went. One that could not be deleted keeps none of the others."""
@@ -117,26 +135,67 @@ class Removal:
         return await asyncio.gather(*map(self.delete, session_ids), return_exceptions=True)
 
     async def _remove(self, session: Session) -> None:
-        await self._stop_elsewhere(session.id)
-        await self._store.sessions.delete(session.id)
-        await self.conclude(session)
+        """The row goes last: until then a removal that was cut off can be repeated, and no session of the
+        same id created, whose files would be taken for the old one's."""
+        if self._store.is_shared:
+            await self._remove_everywhere(session)
+        else:
+            await self._runtimes.forget(session)
+            await self._store.sessions.delete(session.id)
+        self._tell(session)
+
+    async def _remove_everywhere(self, session: Session) -> None:
+        """Take the session from whichever replica has it, and wait until nothing of it runs there."""
+        lease = await self._store.leases.seize(session.id, self._membership.replica.id)
+        try:
+            await self._until_alone(lease)
+            await self._runtimes.forget(session)
+            await self._store.sessions.delete(session.id, lease=lease)
+        except LeaseLostError:
+            await self._give_up(lease)
+            await self._until_gone(session.id)
+        except ClaudeAgentError:
+            await self._give_up(lease)
+            raise
 
     async def conclude(self, session: Session) -> None:
-        """Once its rows are gone: who reads it and the other replicas hear of it, and what its runtimes left
-        on the disk goes too."""
-        self._store.wakeups.tell(Changed(session.id))
-        self._hub.end(SessionDeleted(session.id, self._ids.event_id(), self._clock.now()))
+        """Once retention has deleted its rows: who reads it and the other replicas hear of it, and what its
+        runtimes left on the disk goes too."""
+        self._tell(session)
         await self._runtimes.forget(session)
 
-    async def _stop_elsewhere(self, session_id: str) -> None:
-        """Take the session from whichever replica has it, and wait until nothing of it runs there."""
-        if not self._store.is_shared:
+    def _tell(self, session: Session) -> None:
+        self._store.wakeups.tell(Changed(session.id))
+        self._hub.end(SessionDeleted(session.id, self._ids.event_id(), self._clock.now()))
+
+    async def _until_alone(self, lease: Lease) -> None:
+        """Wait until nothing of the session runs on another replica. Raises NotDeletedError."""
+        if await self._store.leases.is_alone(lease):
             return
-        _, former = await self._store.leases.seize(session_id, self._membership.replica.id)
-        if former is None:
-            return
-        self._store.wakeups.tell(Changed(session_id))
-        loop = asyncio.get_running_loop()
-        last = loop.time() + self._most_seconds
-        while not await self._store.leases.has_stopped(former) and loop.time() < last:  # noqa: ASYNC110
+        self._store.wakeups.tell(Changed(lease.session_id))
+        last = self._now() + self._most_seconds
+        while not await self._store.leases.is_alone(lease):
+            if self._now() >= last:
+                reason = f"another replica has not ended its agent within {self._most_seconds:g} s"
+                raise NotDeletedError(lease.session_id, reason)
             await asyncio.sleep(_STOPPED_POLL_SECONDS)
+
+    async def _until_gone(self, session_id: str) -> None:
+        """It was taken from here, most likely to be deleted too. Raises SessionNotFoundError when it was,
+        else NotDeletedError."""
+        last = self._now() + self._most_seconds
+        while self._now() < last:
+            await self._store.sessions.get(session_id)
+            await asyncio.sleep(_STOPPED_POLL_SECONDS)
+        raise NotDeletedError(session_id, "another replica of the service took it meanwhile")
+
+    async def _give_up(self, lease: Lease) -> None:
+        """Who deletes it elsewhere waits for that."""
+        try:
+            await self._store.leases.release(lease)
+        except ClaudeAgentError as error:
+            _log.warning("lease not released", session_id=lease.session_id, reason=str(error))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

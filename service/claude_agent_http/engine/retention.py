@@ -1,6 +1,6 @@
 """Closed sessions do not stay for ever: those too old go, and those that take too much room."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -45,10 +45,18 @@ class Retention:
 
     async def _delete(self, through: datetime, reason: Expiry) -> None:
         count = 0
-        while gone := await self._sessions.delete_closed(through):
-            for session in gone:
-                await self._conclude(session)
-                self._telemetry.session_expired(reason)
-            count += len(gone)
+        while parts := await self._sessions.expired(through):
+            before = count
+            for part in parts:
+                count += await self._delete_part(part, through, reason)
+            if count == before:  # All that is left is being used.
+                break
         if count:
             _log.info("closed sessions were deleted", reason=reason.value, sessions=count)
+
+    async def _delete_part(self, session_ids: Sequence[str], through: datetime, reason: Expiry) -> int:
+        gone = await self._sessions.delete_closed(session_ids, through)
+        for session in gone:
+            await self._conclude(session)
+            self._telemetry.session_expired(reason)
+        return len(gone)

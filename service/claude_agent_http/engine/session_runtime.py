@@ -11,8 +11,9 @@ from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.telemetry import StartKind
 from claude_agent_http.engine.parts import WorkerParts
+from claude_agent_http.engine.tool_fence import ToolFence
 from claude_agent_http.engine.turn import Turn
-from claude_agent_http.ports import AgentRuntime, ToolGate
+from claude_agent_http.ports import AgentRuntime
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ class SessionRuntime:
         self,
         session: Session,
         parts: WorkerParts,
-        gate: ToolGate,
+        fence: ToolFence,
         *,
         turn: Callable[[], Turn | None],
         is_wanted: Callable[[], bool],
@@ -37,7 +38,7 @@ class SessionRuntime:
         self.had_turn = session.message_count > 0
         self._session = session
         self._parts = parts
-        self._gate = gate
+        self._fence = fence
         self._turn = turn
         self._is_wanted = is_wanted
         self._runtime: AgentRuntime | None = None
@@ -102,7 +103,8 @@ class SessionRuntime:
 
     async def _started(self, stack: AsyncExitStack, lease: Lease) -> AgentRuntime:
         began, kind = self._parts.clock.monotonic(), self._kind()
-        opening = self._parts.runtimes.open(self._session, self._gate, lease, undo=self.undo)
+        fence = self._fence
+        opening = self._parts.runtimes.open(self._session, fence.gate, lease, ask=fence.ask, undo=self.undo)
         runtime = await stack.enter_async_context(opening)
         self.undo = None
         seconds = round(self._parts.clock.monotonic() - began, 3)
@@ -134,5 +136,5 @@ class SessionRuntime:
 
 
 def _end_now(waiting: asyncio.Timeout | None) -> None:
-    if waiting is not None:
+    if waiting is not None and not waiting.expired():  # else it is being ended already
         waiting.reschedule(asyncio.get_running_loop().time())

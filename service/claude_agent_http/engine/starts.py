@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 class _Waiting:
     is_urgent: Callable[[], bool]
     let_in: asyncio.Future[None] = field(default_factory=asyncio.Future)
+    has_place: bool = False
 
 
 class Starts:
@@ -40,7 +41,7 @@ class Starts:
         finally:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
-            else:
+            if waiting.has_place:
                 self._free += 1
                 self._let_in()
 
@@ -50,4 +51,5 @@ class Starts:
             self._waiting.remove(next_one)
             if not next_one.let_in.done():  # else cancelled, and not yet told
                 self._free -= 1
+                next_one.has_place = True
                 next_one.let_in.set_result(None)

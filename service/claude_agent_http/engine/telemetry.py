@@ -3,7 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from claude_agent_http.domain.errors import BusyError, ClaudeAgentError, StorageError, StorageFullError
+from claude_agent_http.domain.errors import (
+    BudgetReachedError,
+    BusyError,
+    ClaudeAgentError,
+    QuotaExceededError,
+    StorageError,
+    StorageFullError,
+)
 from claude_agent_http.domain.event import Event
 from claude_agent_http.domain.telemetry import Expiry, Refusal, StartKind, Takeover
 from claude_agent_http.domain.turn import TurnEnd
@@ -32,6 +39,10 @@ def tell_refusal(error: ClaudeAgentError, telemetry: Telemetry) -> None:
     match error:
         case BusyError():
             telemetry.message_refused(error.refusal)
+        case BudgetReachedError():
+            telemetry.message_refused(Refusal.BUDGET)
+        case QuotaExceededError():
+            telemetry.message_refused(Refusal.QUOTA)
         case StorageFullError():
             telemetry.message_refused(Refusal.STORAGE_FULL)
         case StorageError():

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass, field
 
 from claude_agent_http.domain.event import TOOL_USES, Delta, Event, EventType, NewEvent
-from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.domain.turn import TurnEnd, TurnError
+from claude_agent_http.engine.approvals import PendingApprovals
 from claude_agent_http.engine.model_requests import ModelRequests
 
 TIMEOUT = "timeout"
@@ -28,14 +29,21 @@ class Turn:
     answering: asyncio.Future[None] = field(default_factory=asyncio.Future)
     ended: asyncio.Future[TurnEnd] = field(default_factory=asyncio.Future)
     requests: ModelRequests = field(default_factory=ModelRequests)
+    approvals: PendingApprovals = field(default_factory=PendingApprovals)
     _interrupt: asyncio.Event = field(default_factory=asyncio.Event)
     interrupt_reason: str | None = None
     interrupt_is_stored: bool = False
+    failure: TurnError | None = None
     is_elsewhere: bool = False
     _claimed: bool = False
     _given_back: bool = False
     user_id: str | None = None
     came: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+
+    @property
+    def seconds_left(self) -> float:
+        """Until its time is up."""
+        return max(0.0, self.deadline - self.ended.get_loop().time())
 
     @property
     def running_seq(self) -> int:
@@ -59,6 +67,12 @@ class Turn:
             self.interrupt_reason = reason
             self.interrupt_is_stored = is_stored
             self._interrupt.set()
+
+    def fail(self, error: TurnError) -> None:
+        """Ask the turn to end soon, and with this error; one that is asked to end already ends as it is."""
+        if self.interrupt_reason is None:
+            self.failure = error
+            self.interrupt(error.kind.value.removesuffix("_error"))
 
     async def interrupt_due(self) -> str:
         """Returns the reason once somebody asked for an interrupt or the turn's time is up."""

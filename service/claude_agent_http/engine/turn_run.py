@@ -103,4 +103,6 @@ class TurnRun:
     def _with_interrupt(self, end: TurnEnd) -> TurnEnd:
         if self._turn.interrupt_reason is None:
             return end
+        if self._turn.failure is not None:
+            return replace(end, stop_reason=StopReason.RETRIES_EXHAUSTED, error=self._turn.failure)
         return replace(end, interrupted=self._turn.interrupt_reason)

@@ -41,6 +41,7 @@ class TurnSlot:
         self._turn: Turn | None = None
         self._taken: Turn | None = None
         self._end: TurnEnd | None = None
+        self._free = asyncio.Event()
         self._opening: asyncio.Task[bool] | None = None
         self._waiting: asyncio.Task[None] | None = None
 
@@ -56,7 +57,7 @@ class TurnSlot:
 
     def begin(self, turn: Turn) -> None:
         """Only while there is no turn. The message is stored at once, even while a runtime still starts."""
-        message = vocabulary.user_message(turn.id, turn.prompt)
+        message = vocabulary.user_message(turn.id, turn.prompt, turn.seconds_left)
         running = vocabulary.status_running(self._ids.event_id(), turn.id)
         self._have(turn, self._open(turn, [message, running]))
 
@@ -66,17 +67,21 @@ class TurnSlot:
 
     def _have(self, turn: Turn, opening: Coroutine[None, None, bool]) -> None:
         self._turn = turn
+        self._free = asyncio.Event()
         self._opening = asyncio.create_task(opening, name=f"turn-open {turn.id}")
         self._waiting = asyncio.create_task(self._end_if_never_run(turn), name=f"turn-wait {turn.id}")
         self._changed()
 
     async def take(self) -> Turn | None:
-        """The turn, for the caller to run and `end`; None when there is none or it has ended meanwhile."""
+        """The turn, for the caller to run and `end`; None when there is none, or somebody else ends it: after
+        it has left this slot."""
         turn = self._turn
         if turn is None:
             return None
+        free = self._free
         if not await self._claim(turn):
-            await asyncio.shield(turn.ended)
+            # Not until it has ended: a turn that was lost may wait for this very worker to be gone.
+            await free.wait()
             return None
         self._taken = turn
         if turn.interrupt_reason is not None:  # while its message was being stored
@@ -176,6 +181,7 @@ class TurnSlot:
 
     def _release(self) -> None:
         self._turn = self._taken = self._end = None
+        self._free.set()
         if self._waiting is not None and self._waiting is not asyncio.current_task():
             self._waiting.cancel()
         self._changed()

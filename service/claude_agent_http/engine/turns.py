@@ -14,16 +14,17 @@ from claude_agent_http.domain.event import Event
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
 from claude_agent_http.domain.telemetry import Refusal
 from claude_agent_http.domain.turn import TurnEnd
+from claude_agent_http.engine.budgets import Budgets
 from claude_agent_http.engine.elsewhere import Elsewhere
 from claude_agent_http.engine.limits import Limits
 from claude_agent_http.engine.live import LiveSessions
+from claude_agent_http.engine.quota import DiskQuota
+from claude_agent_http.engine.rates import TurnRates
 from claude_agent_http.engine.telemetry import tell_refusal
 from claude_agent_http.engine.turn import TIMEOUT, Turn
-from claude_agent_http.engine.turn_log import unfinished_turn
+from claude_agent_http.engine.turn_log import events_behind, unfinished_turn
 from claude_agent_http.engine.whereabouts import Whereabouts
 from claude_agent_http.ports import Ids, Store, Telemetry
-
-_PAGE = 500
 
 
 class Turns:
@@ -40,6 +41,9 @@ class Turns:
         telemetry: Telemetry,
         *,
         lost: Callable[[], None],
+        rates: TurnRates,
+        quota: DiskQuota,
+        budgets: Budgets | None = None,
     ) -> None:
         self._store = store
         self._live = live
@@ -49,6 +53,9 @@ class Turns:
         self._limits = limits
         self._telemetry = telemetry
         self._lost = lost
+        self._rates = rates
+        self._quota = quota
+        self._budgets = budgets
 
     async def send(self, session_id: str, text: str, seconds: float | None) -> Turn:
         limit = min(seconds or self._limits.turn_seconds, self._limits.turn_seconds)
@@ -56,10 +63,10 @@ class Turns:
         turn = Turn(self._ids.event_id(), session_id, text, deadline)
         try:
             async with asyncio.timeout_at(deadline):
-                if await self._opened_here(turn):
-                    return turn
-                turn = Turn(self._ids.event_id(), session_id, text, deadline)
-                await self._elsewhere.open(turn)
+                is_here = await self._opened_here(turn)
+                if not is_here:
+                    turn = Turn(self._ids.event_id(), session_id, text, deadline, user_id=turn.user_id)
+                    await self._elsewhere.open(turn)
         except TimeoutError:
             turn.interrupt(TIMEOUT)
             self._telemetry.message_refused(Refusal.TIMEOUT)
@@ -67,6 +74,7 @@ class Turns:
         except ClaudeAgentError as error:
             tell_refusal(error, self._telemetry)
             raise
+        self._rates.began(turn, is_here=is_here)
         return turn
 
     async def wait(self, turn: Turn, seconds: float) -> TurnEnd:
@@ -96,14 +104,8 @@ class Turns:
         return True
 
     async def events(self, turn: Turn) -> list[Event]:
-        events: list[Event] = []
-        after = turn.opened.result().seq - 1
-        while True:
-            page = await self._store.events.read(turn.session_id, after=after, limit=_PAGE)
-            events += [event for event in page if event.turn_id == turn.id]
-            if len(page) < _PAGE:
-                return events
-            after = page[-1].seq
+        events = await events_behind(self._store.events, turn.session_id, turn.opened.result().seq - 1)
+        return [event for event in events if event.turn_id == turn.id]
 
     async def _opened_here(self, turn: Turn) -> bool:
         """False when another replica has the session."""
@@ -112,6 +114,11 @@ class Turns:
             raise SessionClosedError(session.id)
         if self._live.draining:
             raise DrainingError
+        turn.user_id = session.user_id
+        self._rates.check(session.user_id)
+        await self._quota.check(session.user_id)
+        if self._budgets is not None:
+            await self._budgets.check(session.user_id, session.id)
         if await self._whereabouts.is_elsewhere(session):
             return False
         self._live.begin(session, turn)

@@ -8,7 +8,7 @@ import structlog
 
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.domain.event import Delta, SessionDeleted, Withdrawn
-from claude_agent_http.domain.session import SessionHead
+from claude_agent_http.domain.session import SessionHead, SessionPhase
 from claude_agent_http.domain.wakeup import Appended, Changed, Missed, PeersChanged, Wakeup, Wanted
 from claude_agent_http.engine.hub import Hub, Poke
 from claude_agent_http.engine.news import News
@@ -92,6 +92,10 @@ class Watch:
             self._look_soon(session_id)
             return
         self._news.appended(session_id, seq)
+        self._ask_for_deltas(session_id)
+
+    def _ask_for_deltas(self, session_id: str) -> None:
+        """Now and then while a turn runs elsewhere: a long message appends nothing for minutes."""
         if self._hub.wants_deltas(session_id):
             self._relay.ask(session_id)
 
@@ -135,8 +139,21 @@ class Watch:
         for session_id in session_ids:
             head = heads.get(session_id)
             if session_id in held:
-                await self._held.look(session_id, head)
+                await self._look_closer(session_id, head)
+            elif head is not None and head.phase is SessionPhase.RUNNING:
+                self._ask_for_deltas(session_id)
             if head is not None:
                 self._hub.pass_on(Poke(head.last_seq), session_id)
             else:
                 self._hub.end(SessionDeleted(session_id, self._ids.event_id(), self._clock.now()))
+
+    async def _look_closer(self, session_id: str, head: SessionHead | None) -> None:
+        """A session that cannot be read keeps nobody from the others, and is looked at again next time."""
+        try:
+            await self._held.look(session_id, head)
+        except ClaudeAgentError as error:
+            _log.warning(
+                "what others did to a session is not known", session_id=session_id, reason=str(error)
+            )
+        except Exception:
+            _log.exception("looking at a session failed", session_id=session_id)

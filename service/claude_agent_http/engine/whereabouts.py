@@ -1,28 +1,48 @@
 """Where a session lives: here, with another replica, or nowhere."""
 
+from claude_agent_http.domain.errors import FilesElsewhereError
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.membership import Membership
-from claude_agent_http.ports import Leases, Workspaces
+from claude_agent_http.ports import Store, Workspaces
+
+_NOT_RUN = (
+    "nothing of the request was stored. Ask again, for another replica may have it; if it was removed, put "
+    "it back or DELETE the session"
+)
 
 
 class Whereabouts:
     def __init__(
-        self, leases: Leases, live: LiveSessions, membership: Membership, workspaces: Workspaces
+        self, store: Store, live: LiveSessions, membership: Membership, workspaces: Workspaces
     ) -> None:
-        self._leases = leases
+        self._leases = store.leases
+        self._is_shared = store.is_shared
         self._live = live
         self._membership = membership
         self._workspaces = workspaces
 
     async def is_elsewhere(self, session: Session) -> bool:
-        """Also when its files are not on this disk: its turn is for a replica that sees them."""
-        holder = session.lease_holder
+        """Whether another living replica has it. Raises StorageError; FilesElsewhereError when nobody has it
+        and this replica may not: to it the session would be one that has lost all its files."""
         if self._live.is_held(session.id):
             return False
-        if self._membership.peers and not await self._workspaces.is_visible(session):
+        if await self._lives_elsewhere(session):
             return True
+        if self._is_shared and not await self._workspaces.is_visible(session):
+            raise FilesElsewhereError(session.id, session.cwd, _NOT_RUN)
+        return False
+
+    async def may_live_here(self, session: Session) -> bool:
+        """Raises StorageError."""
+        try:
+            return not await self.is_elsewhere(session)
+        except FilesElsewhereError:
+            return False
+
+    async def _lives_elsewhere(self, session: Session) -> bool:
+        holder = session.lease_holder
         if holder in (None, self._membership.replica.id):
             return False
         return not await self._leases.has_stopped(Lease(session.id, holder, session.lease_epoch))

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
-from claude_agent_http.domain import vocabulary
 from claude_agent_http.domain.errors import (
     ClaudeAgentError,
     DrainingError,
@@ -25,6 +24,7 @@ from claude_agent_http.engine.journal import SessionJournal
 from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.session_runtime import SessionRuntime
 from claude_agent_http.engine.telemetry import watch
+from claude_agent_http.engine.tool_fence import Running, ToolFence
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_run import TurnRun
 from claude_agent_http.engine.turn_slot import TurnSlot
@@ -57,14 +57,21 @@ class SessionWorker:
         self._slot = TurnSlot(session, self.journal, parts.ids, self.debt, self._touch, parts.lost)
         self._lease: Lease | None = None
         self._last_turn: str | None = None
+        fence = ToolFence(
+            self.journal,
+            parts.clock,
+            parts.ids,
+            lambda: self._writing,
+            approval_seconds=parts.limits.approval_seconds,
+        )
         self._runtime = SessionRuntime(
             session,
             parts,
-            self._gate,
+            fence,
             turn=lambda: self.turn,
             is_wanted=self._wants_runtime,
         )
-        self._writing: tuple[Turn, TurnWriter] | None = None
+        self._writing: Running | None = None
         self._warm = False
         self._hibernate = False
         self._discarded = False
@@ -160,6 +167,8 @@ class SessionWorker:
         """The worker's life; ends when the session hibernates. A turn it has is settled whatever happens.
 
         The session can be given a new worker at once; `release` what is left to this one."""
+        # For what is logged below, by libraries too. Not the turn: what a start begins outlives its turn.
+        bind_contextvars(session_id=self.session.id, user_id=self.session.user_id)
         try:
             self._lease = self.journal.lease or await self._claimed()
             while self._lease is not None and self._has_work():
@@ -258,6 +267,7 @@ class SessionWorker:
                 end = await run.run()
         finally:
             self._writing = None
+            turn.approvals.end()
             self.debt.owe(writer.unstored)
         if run.runtime_was_dead and self._slot.give_back(turn):
             self._runtime.undo = turn.id
@@ -265,20 +275,6 @@ class SessionWorker:
             self._runtime.had_turn = True
             await self._slot.end(turn, end)
         return run.runtime_is_spent
-
-    async def _gate(self, tool_use_id: str, name: str, _input: dict[str, Any]) -> bool:
-        """A tool may run when its `agent.tool_started` is stored, and only within a turn."""
-        if self._writing is None:
-            return False
-        turn, writer = self._writing
-        if turn.interrupt_reason is not None:
-            return False
-        try:
-            started = vocabulary.agent_tool_started(self._parts.ids.event_id(), turn.id, tool_use_id, name)
-            await writer.commit(started)
-        except ClaudeAgentError:
-            return False
-        return True
 
     async def _pay_debt(self) -> None:
         await self._wait_change(self._now() + _DEBT_RETRY_SECONDS)

@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid5
 
 import structlog
 from claude_agent_sdk import (
+    CanUseToolShadowedWarning,
     ClaudeSDKClient,
     CLIJSONDecodeError,
     ProcessError,
@@ -25,8 +28,19 @@ from claude_agent_http.domain.event import TOOL_USES, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
-from claude_agent_http.ports import Ids, RuntimeItem, ToolGate, TranscriptKey, TranscriptStore, Workspaces
+from claude_agent_http.ports import (
+    Ids,
+    ModelAccess,
+    ModelGrant,
+    RuntimeItem,
+    ToolAsk,
+    ToolGate,
+    TranscriptKey,
+    TranscriptStore,
+    Workspaces,
+)
 from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.endings import REFUSABLE, refused
 from claude_agent_http.runtime.folders import (
     SessionFolders,
     empty_run,
@@ -38,6 +52,7 @@ from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.owners import note_owner, remove_owned, remove_session
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
+from claude_agent_http.runtime.stoppable import in_thread
 from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.runtime.toolgate import OrderedGate
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
@@ -55,6 +70,7 @@ _COMMAND_OR_MENTION = re.compile(r"[\s\ufeff]*/|.*@", re.DOTALL)
 
 class CliRuntimeFactory:
     """`environ` is the service's own environment; `options.cli_environment` says what of it reaches a CLI.
+    Each start gets its model from `model`.
 
     With `workspaces` the session's folder is made anew, and checked, at each start: since the session was
     created its disk may have been replaced, or its agent may have put a link in the folder's way."""
@@ -64,12 +80,14 @@ class CliRuntimeFactory:
         config: RuntimeConfig,
         transcripts: TranscriptStore,
         ids: Ids,
+        model: ModelAccess,
         *,
         workspaces: Workspaces | None = None,
         strays: Strays | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._config = config
+        self._model = model
         self._workspaces = workspaces
         self._strays = strays
         self._transcripts = transcripts
@@ -77,6 +95,8 @@ class CliRuntimeFactory:
         self._environ = environ
         self._trees: set[ProcessTree] = set()
         self._until: float | None = None
+        # That what `allowed_tools` allows is not asked about is what it is for.
+        warnings.filterwarnings("ignore", category=CanUseToolShadowedWarning)
 
     def hold(self, until: float | None) -> None:
         self._until = until
@@ -86,11 +106,18 @@ class CliRuntimeFactory:
 
     @asynccontextmanager
     async def open(
-        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+        self,
+        session: Session,
+        gate: ToolGate,
+        lease: Lease,
+        *,
+        ask: ToolAsk | None = None,
+        undo: str | None = None,
     ) -> AsyncIterator["CliRuntime"]:
-        with self._tree() as tree:
-            async with self._open(session, gate, lease, undo, tree) as runtime:
-                yield runtime
+        async with self._model.grant(session) as grant:
+            with self._tree() as tree:
+                async with self._open(session, OrderedGate(gate, ask), lease, undo, tree, grant) as runtime:
+                    yield runtime
 
     @contextlib.contextmanager
     def _tree(self) -> Iterator[ProcessTree]:
@@ -104,14 +131,20 @@ class CliRuntimeFactory:
 
     @asynccontextmanager
     async def _open(
-        self, session: Session, gate: ToolGate, lease: Lease, undo: str | None, tree: ProcessTree
+        self,
+        session: Session,
+        gate: OrderedGate,
+        lease: Lease,
+        undo: str | None,
+        tree: ProcessTree,
+        grant: ModelGrant,
     ) -> AsyncIterator["CliRuntime"]:
-        tail, ordered = StderrTail(self._config.secrets), OrderedGate(gate)
+        tail = StderrTail(self._config.secrets(grant.environment))
         transcripts = SdkTranscripts(self._transcripts, PROJECT_KEY, lease)
         if undo is not None:
             await self._undo(session.id, undo, lease)
         try:
-            client, folders = await self._started(session, ordered, tail, tree, transcripts)
+            client, folders = await self._started(session, gate, tail, tree, transcripts, grant)
         except BaseException as error:
             tree.end()
             if not isinstance(error, Exception):
@@ -126,26 +159,27 @@ class CliRuntimeFactory:
             if self._strays is not None:
                 closing.push_async_callback(self._strays.sweep)
             closing.push_async_callback(_disconnect, client, tree, self._config.close_grace)
-            closing.callback(ordered.end)
+            closing.callback(gate.end)
             tree.pid = _read_pid(folders.pid_file)
-            yield CliRuntime(client, self._ids, session, ordered, transcripts, tail, tree)
+            yield CliRuntime(client, self._ids, session, gate, transcripts, tail, tree, grant)
 
     async def _undo(self, session_id: str, turn_id: str, lease: Lease) -> None:
         """Take a turn out of the conversation; with it goes what the disk has and the store has not."""
         key = TranscriptKey(PROJECT_KEY, session_id)
         await self._transcripts.rewind(key, prompt_uuid(turn_id), lease=lease)
-        await asyncio.to_thread(forget_conversation, self._config.state_dir, session_id)
+        await in_thread(partial(forget_conversation, self._config.state_dir, session_id))
 
     async def forget(self, session: Session) -> None:
         """Whatever of its folder cannot be removed is told in the log: the session is gone all the same."""
         try:
-            await asyncio.to_thread(remove_session, self._config.state_dir, session.user_id, session.id)
+            await in_thread(partial(remove_session, self._config.state_dir, session.user_id, session.id))
         except OSError as error:
-            _log.error("a deleted session's folder was not removed", session_id=session.id, reason=str(error))
+            whose = {"session_id": session.id, "user_id": session.user_id}
+            _log.error("a deleted session's folder was not removed", reason=str(error), **whose)
 
     async def forget_user(self, user_id: str) -> None:
         try:
-            await asyncio.to_thread(remove_owned, self._config.state_dir, user_id)
+            await in_thread(partial(remove_owned, self._config.state_dir, user_id))
         except OSError as error:
             raise WorkspaceError(
                 f"not all that the agents of user {user_id!r} left could be removed: {error.strerror}: "
@@ -159,6 +193,7 @@ class CliRuntimeFactory:
         tail: StderrTail,
         tree: ProcessTree,
         transcripts: SdkTranscripts,
+        grant: ModelGrant,
     ) -> tuple[ClaudeSDKClient, SessionFolders]:
         if self._workspaces is not None:
             session = replace(session, cwd=await self._workspaces.resolve(session.user_id, session.subdir))
@@ -169,7 +204,7 @@ class CliRuntimeFactory:
             tree.beat(self._until)
         resumes = await lay_out(self._transcripts, folders, session.cwd, session.id, transcripts.lease)
         store = cast("SessionStore", transcripts)
-        start = Start(session, folders, resumes, store, gate.hook, tail.add)
+        start = Start(session, folders, grant.environment, resumes, store, gate.hook, tail.add, gate.permit)
         await asyncio.to_thread(write_start, self._config, start, tree.heartbeat_path, self._environ)
         client = ClaudeSDKClient(cli_options(self._config, start))
         await _connect(client, tree, self._config.start_timeout)
@@ -188,6 +223,7 @@ class CliRuntime:
         transcripts: SdkTranscripts,
         tail: StderrTail,
         tree: ProcessTree,
+        grant: ModelGrant,
     ) -> None:
         self._client = client
         self._ids = ids
@@ -197,6 +233,7 @@ class CliRuntime:
         self._transcripts = transcripts
         self._tail = tail
         self._tree = tree
+        self._grant = grant
         self._cost = 0.0
         self._running = False
         self._sent = False
@@ -214,6 +251,7 @@ class CliRuntime:
         translator = TurnTranslator(self._ids, Prompt(self._session_id, turn_id, uuid, self._cost))
         self._running, self._sent, self._interrupted = True, False, False
         self._gate.begin()
+        self._grant.take_refusal()  # That of an earlier turn.
         try:
             await self._send(prompt, uuid)
             async with aclosing(self._translated(translator)) as items:
@@ -268,15 +306,18 @@ class CliRuntime:
                 if isinstance(message, ResultMessage) and message.total_cost_usd is not None:
                     self._cost = message.total_cost_usd
                 for item in translator.feed(message):
-                    yield self._redacted(item) if isinstance(item, TurnEnd) else item
+                    yield self._told(item) if isinstance(item, TurnEnd) else item
         except RuntimeDiedError:
             raise
         except Exception as error:
             raise await self._died(error) from error
 
-    def _redacted(self, end: TurnEnd) -> TurnEnd:
+    def _told(self, end: TurnEnd) -> TurnEnd:
         if end.error is None:
             return end
+        refusal = self._grant.take_refusal()
+        if refusal is not None and end.error.kind in REFUSABLE:
+            return refused(end, refusal)
         return replace(end, error=replace(end.error, message=self._tail.redact(end.error.message)))
 
     async def _died(self, error: Exception) -> RuntimeDiedError:

@@ -1,13 +1,16 @@
 """How a turn ended, read from the CLI's result message. Pure."""
 
+from dataclasses import replace
 from typing import Any
 
 from claude_agent_sdk import AssistantMessage, ResultMessage
 
 from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnEnd, TurnError, Usage
 
-__all__ = ["api_error", "turn_end", "usage"]
+__all__ = ["REFUSABLE", "api_error", "refused", "turn_end", "usage"]
 
+REFUSABLE = frozenset({ErrorKind.MODEL_AUTHENTICATION, ErrorKind.MODEL_REQUEST_FAILED})
+"""How the CLI's own words for a refusal are understood."""
 _MAX_MESSAGE = 2000
 _KINDS = {
     "rate_limit": ErrorKind.MODEL_RATE_LIMITED,
@@ -33,6 +36,14 @@ def turn_end(result: ResultMessage, error: TurnError | None, cost_before: float)
             refused = result.stop_reason == "refusal"
             return TurnEnd(StopReason.REFUSAL if refused else StopReason.END_TURN, spent)
     return TurnEnd(StopReason.END_TURN, spent, TurnError(ErrorKind.MODEL_REQUEST_FAILED, _text(result)))
+
+
+def refused(end: TurnEnd, refusal: TurnError) -> TurnEnd:
+    """The end of a turn whose last request our own gateway refused: the CLI has other words for that."""
+    reason = StopReason.RETRIES_EXHAUSTED
+    if refusal.kind is not ErrorKind.MODEL_NOT_ALLOWED:
+        reason = StopReason.BUDGET_REACHED
+    return replace(end, stop_reason=reason, error=refusal)
 
 
 def api_error(result: ResultMessage, said: AssistantMessage | None) -> TurnError | None:

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from claude_agent_http.domain import vocabulary
+from claude_agent_http.domain.approval import AskedTool
+from claude_agent_http.domain.disk import DiskUsage
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
 from claude_agent_http.domain.event import Delta, EventType, Withdrawn
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import StopReason, TurnEnd, TurnError, Usage
-from claude_agent_http.ports import Ids, RuntimeItem, ToolGate
+from claude_agent_http.ports import Ids, RuntimeItem, ToolAsk, ToolGate
 
 __all__ = [
     "Cut",
@@ -22,6 +24,7 @@ __all__ = [
     "FakeRuntime",
     "FakeRuntimeFactory",
     "Hang",
+    "KnownUsage",
     "Recall",
     "Say",
     "Step",
@@ -49,11 +52,14 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class UseTool:
-    """`run` is called when the gate lets the tool run, and gives its result."""
+    """`run` is called when the tool may run, and gives its result. `asks`: only when the user allows it.
+    `beside`: another tool of the same message, which runs at the same time."""
 
     name: str = "Bash"
     input: Mapping[str, Any] = field(default_factory=dict)
     run: Callable[[], str] = lambda: "ok"
+    asks: bool = False
+    beside: "UseTool | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,16 @@ _Play = Say | Cut | UseTool | Recall | Wait | Hang | Die
 Step = _Play | Fail
 
 
+class KnownUsage:
+    """A disk gauge that knows what it was told: `used_by["alice"]`."""
+
+    def __init__(self) -> None:
+        self.used_by: dict[str, DiskUsage] = {}
+
+    async def used(self, user_id: str, *, anew: bool = False) -> DiskUsage | None:
+        return self.used_by.get(user_id)
+
+
 class FakeRuntimeFactory:
     """`play` gives the steps of a prompt's turn, by default it says the prompt back. `start_failures` are
     raised by the next starts, one each; a start waits for `before_start`, a stop for `before_close`.
@@ -125,7 +141,13 @@ class FakeRuntimeFactory:
 
     @asynccontextmanager
     async def open(
-        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+        self,
+        session: Session,
+        gate: ToolGate,
+        lease: Lease,
+        *,
+        ask: ToolAsk | None = None,
+        undo: str | None = None,
     ) -> AsyncIterator["FakeRuntime"]:
         if self.before_start is not None:
             await self.before_start.wait()
@@ -135,7 +157,7 @@ class FakeRuntimeFactory:
         if undo is not None:
             self.undone.append(undo)
             self._undo(self._said[session.id], undo)
-        runtime = FakeRuntime(self._ids, session.id, gate, self.play, self._said[session.id])
+        runtime = FakeRuntime(self._ids, session.id, gate, ask, self.play, self._said[session.id])
         self.alive[session.id] = runtime
         try:
             yield runtime
@@ -170,12 +192,14 @@ class FakeRuntime:
         ids: Ids,
         session_id: str,
         gate: ToolGate,
+        ask: ToolAsk | None,
         play: Callable[[str], Sequence[Step]],
         said: dict[str, str],
     ) -> None:
         self._ids = ids
         self._session_id = session_id
         self._gate = gate
+        self._ask = ask
         self._play = play
         self._said = said
         self._interrupted = asyncio.Event()
@@ -291,13 +315,44 @@ class FakeRuntime:
         return deltas
 
     async def _use(self, step: UseTool, turn_id: str) -> AsyncIterator[RuntimeItem]:
-        use = f"toolu_{self._ids.event_id()}"
-        call = vocabulary.agent_tool_use(self._ids.event_id(), turn_id, use, step.name, dict(step.input))
-        async for item in self._request(turn_id, [call]):
+        steps = [step] if step.beside is None else [step, step.beside]
+        uses = {f"toolu_{self._ids.event_id()}": one for one in steps}
+        calls = [
+            vocabulary.agent_tool_use(self._ids.event_id(), turn_id, use, one.name, dict(one.input))
+            for use, one in uses.items()
+        ]
+        async for item in self._request(turn_id, calls):
             yield item
-        allowed = await self._gate(use, step.name, dict(step.input))
-        content = vocabulary.text_content(step.run() if allowed else "this session may not run tools now")
-        yield vocabulary.agent_tool_result(self._ids.event_id(), turn_id, use, content, is_error=not allowed)
+        denials = await self._while_alive(self._denial(use, one) for use, one in uses.items())
+        for (use, one), denial in zip(uses.items(), denials, strict=True):
+            content = vocabulary.text_content(one.run() if denial is None else denial)
+            yield vocabulary.agent_tool_result(
+                self._ids.event_id(), turn_id, use, content, is_error=denial is not None
+            )
+
+    async def _while_alive(self, asked: Iterable[Coroutine[Any, Any, str | None]]) -> list[str | None]:
+        """The answers; a process that ends waits for none."""
+        answers = asyncio.gather(*asked)
+        killed = asyncio.create_task(self._killed.wait())
+        try:
+            await asyncio.wait((answers, killed), return_when=asyncio.FIRST_COMPLETED)
+            self._check_alive()
+            return await answers
+        finally:
+            for waiting in (answers, killed):
+                waiting.cancel()
+            await asyncio.gather(answers, killed, return_exceptions=True)
+
+    async def _denial(self, use: str, step: UseTool) -> str | None:
+        """Why the tool may not run; None when it may. As the CLI does: the gate first, then the user."""
+        if not await self._gate(use, step.name, dict(step.input)):
+            return "this session may not run tools now"
+        if not step.asks:
+            return None
+        if self._ask is None:
+            return "nobody can be asked"
+        verdict = await self._ask(AskedTool(use, step.name, dict(step.input)))
+        return None if verdict.allowed else verdict.message
 
 
 async def _first(*events: asyncio.Event) -> None:

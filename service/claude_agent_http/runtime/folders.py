@@ -4,16 +4,17 @@ import contextlib
 import json
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID, uuid4
 
-from claude_agent_http.runtime import launcher
-from claude_agent_http.runtime.opened import opened
+from claude_agent_http.launcher import command
+from claude_agent_http.launcher.parameters import SET_BY_THE_SDK
+from claude_agent_http.runtime.opened import created, made, opened
 from claude_agent_http.runtime.tree_removal import remove_tree
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "write_private",
 ]
 
-_PASSED_ON = ("CLAUDE_AGENT_LAUNCH", *launcher.SET_BY_THE_SDK)
+_PASSED_ON = ("CLAUDE_AGENT_LAUNCH", *SET_BY_THE_SDK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class SessionFolders:
     """`run` holds the files of one start: launch parameters, prompt, MCP servers, settings."""
 
     root: Path
+
+    @property
+    def state_dir(self) -> Path:
+        return self.root.parent
 
     @property
     def home(self) -> Path:
@@ -79,32 +84,38 @@ class SessionFolders:
 
 
 def make_folders(state_dir: Path, session_id: str) -> SessionFolders:
-    """All 0700, with an empty `run`. Raises OSError; ValueError when the id is no canonical UUID."""
+    """All 0700, with an empty `run`. None is a link afterwards, whatever an agent made of them before.
+    Raises OSError; ValueError when the id is no canonical UUID."""
     folders = SessionFolders(_root(state_dir, session_id))
-    shutil.rmtree(folders.run, ignore_errors=True)
-    for folder in (state_dir, folders.root, folders.home, folders.config, folders.tmp, folders.run):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with made([session_id], state_dir) as root:
+        remove_tree(folders.run.name, root)
+    for folder in (folders.home, folders.config, folders.tmp, folders.run):
+        with made([session_id, folder.name], state_dir):
+            pass
     return folders
 
 
-def remove_folders(state_dir: Path, session_id: str) -> None:
+def remove_folders(state_dir: Path, session_id: str, stop: Event | None = None) -> None:
     """Also what an agent made read-only, as `go mod download` does. Raises OSError when something stays."""
     root = _root(state_dir, session_id)
     if state_dir.exists():
         with opened(state_dir.resolve()) as folder:
-            remove_tree(root.name, folder)
+            remove_tree(root.name, folder, stop)
 
 
-def forget_conversation(state_dir: Path, session_id: str) -> None:
+def forget_conversation(state_dir: Path, session_id: str, stop: Event | None = None) -> None:
     """Remove what the CLI itself keeps of the conversation. Raises OSError."""
-    projects = SessionFolders(_root(state_dir, session_id)).projects
-    if projects.exists():
-        shutil.rmtree(projects)
+    folders = SessionFolders(_root(state_dir, session_id))
+    if folders.root.exists():
+        with made([session_id, folders.config.name], state_dir) as config:
+            remove_tree(folders.projects.name, config, stop)
 
 
 def empty_run(folders: SessionFolders) -> None:
     """What one start needed, secrets among it, is of no use once its process has ended."""
-    shutil.rmtree(folders.run, ignore_errors=True)
+    with contextlib.suppress(OSError), opened(folders.root) as root:
+        remove_tree(folders.run.name, root)
 
 
 def trampoline(state_dir: Path) -> Path:
@@ -118,18 +129,15 @@ def ensure_trampoline(state_dir: Path) -> None:
     with contextlib.suppress(OSError):
         if path.read_text() == text and os.access(path, os.X_OK):
             return
-    fresh = state_dir / f"launch.{uuid4()}"  # its own: two sessions may start at once
+    fresh = state_dir.resolve() / f"launch.{uuid4()}"  # its own: two sessions may start at once
     write_private(fresh, text, mode=0o755)
     fresh.replace(path)
 
 
 def write_private(path: Path, content: str | Mapping[str, Any], mode: int = 0o600) -> Path:
-    """Written anew, so that the mode holds from the first byte on."""
-    text = content if isinstance(content, str) else json.dumps(content)
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
+    """Written anew. Raises OSError, also when the file's folder is a link."""
+    with opened(path.parent) as folder, created(path.name, folder, mode) as file:
+        file.write(content if isinstance(content, str) else json.dumps(content))
     return path
 
 
@@ -152,5 +160,5 @@ def _trampoline_text() -> str:
     libraries = os.environ.get("LD_LIBRARY_PATH")  # Some builds of Python do not start without it.
     if libraries:
         kept += " " + shlex.quote(f"LD_LIBRARY_PATH={libraries}")
-    command = " ".join(map(shlex.quote, (python, "-I", "-S", launcher.__file__)))
-    return f'#!/bin/sh\nexec /usr/bin/env -i {kept} {command} "$@"\n'
+    launcher = " ".join(map(shlex.quote, command(python)))
+    return f'#!/bin/sh\nexec /usr/bin/env -i {kept} {launcher} "$@"\n'

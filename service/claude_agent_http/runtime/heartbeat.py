@@ -20,7 +20,7 @@ class Heartbeat:
         self.path = path
         os.mkfifo(path, 0o600)
         # Both ways, so that opening does not wait for the launcher; no child of the service inherits it.
-        self._writer = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._writer = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def beat(self, until: float) -> None:
         """`until`: when the tree must end unless told again, in the system's monotonic seconds."""

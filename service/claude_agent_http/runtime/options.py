@@ -4,26 +4,36 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from claude_agent_sdk import ClaudeAgentOptions, HookMatcher, SdkPluginConfig, SessionStore
+from claude_agent_sdk import CanUseTool, ClaudeAgentOptions, HookMatcher, SdkPluginConfig, SessionStore
 from claude_agent_sdk.types import PermissionMode, SettingSource, SystemPromptFile
 
 from claude_agent_http.domain.session import Session
 from claude_agent_http.runtime.config import RuntimeConfig
 from claude_agent_http.runtime.folders import SessionFolders, trampoline
 
-__all__ = ["Start", "cli_environment", "cli_options", "cli_settings"]
+__all__ = ["CERTIFICATES", "PROXIES", "Start", "cli_environment", "cli_options", "cli_settings"]
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+CERTIFICATES = (
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
+)
+"""Variables that name what a CLI, or a tool of it, trusts."""
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+"""Variables with the URL of a proxy."""
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+_LOOPBACK = "127.0.0.1"
 _INHERITED = frozenset(
     {
         *("PATH", "LANG", "LANGUAGE", "TZ", "TERM", "SHELL"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
-        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
-        *_PROXIES,
-        *(name.lower() for name in _PROXIES),
+        *CERTIFICATES,
+        *PROXIES,
+        *_NO_PROXY,
     }
 )
-_MAX_LINE_BYTES = 64 * 1024 * 1024
+# There only where the CLI can ask, and its questions have answers that an approval cannot give.
+_UNANSWERABLE = ("AskUserQuestion",)
+# The SDK reads a line as a whole, in the service's loop, and an agent can write one.
+_MAX_LINE_BYTES = 16 * 1024 * 1024
 
 Hook = Callable[[Any, str | None, Any], Awaitable[Any]]
 
@@ -34,15 +44,18 @@ class Start:
 
     session: Session
     folders: SessionFolders
+    model_env: Mapping[str, str]
     resumes: bool
     store: SessionStore
     on_tool: Hook
     on_stderr: Callable[[str], None]
+    on_ask: CanUseTool | None = None
 
 
 def cli_options(config: RuntimeConfig, start: Start) -> ClaudeAgentOptions:
     """Whatever is secret or long goes by 0600 file: every process of the host can read an argv."""
     session, folders = start.session, start.folders
+    on_ask = start.on_ask if config.asks else None
     return ClaudeAgentOptions(
         cwd=session.cwd,
         cli_path=trampoline(config.state_dir),
@@ -56,7 +69,8 @@ def cli_options(config: RuntimeConfig, start: Start) -> ClaudeAgentOptions:
         system_prompt=_prompt(config, folders),
         permission_mode=cast("PermissionMode | None", config.permission_mode),
         allowed_tools=list(config.allowed_tools),
-        disallowed_tools=list(config.disallowed_tools),
+        disallowed_tools=[*config.disallowed_tools, *(() if on_ask is None else _UNANSWERABLE)],
+        can_use_tool=on_ask,
         setting_sources=cast("list[SettingSource]", list(config.setting_sources)),
         settings=str(folders.settings_file),
         max_turns=config.max_turns,
@@ -72,7 +86,12 @@ def cli_options(config: RuntimeConfig, start: Start) -> ClaudeAgentOptions:
 
 
 def cli_environment(
-    config: RuntimeConfig, folders: SessionFolders, host: Mapping[str, str], *, root: bool
+    config: RuntimeConfig,
+    folders: SessionFolders,
+    host: Mapping[str, str],
+    model_env: Mapping[str, str],
+    *,
+    root: bool,
 ) -> dict[str, str]:
     """Everything the CLI is given, and nothing else of `host`, the service's own environment."""
     inherited = {name: value for name, value in host.items() if name in _INHERITED or name.startswith("LC_")}
@@ -85,12 +104,19 @@ def cli_environment(
     }
     sandbox = {"IS_SANDBOX": "1"} if root and config.permission_mode == "bypassPermissions" else {}
     ours = {**private, **_behaviour(config), **sandbox}
-    return {**defaults, **inherited, **ours, **config.model_env, **config.extra_env}
+    return {**defaults, **inherited, **_past_the_proxy(inherited), **ours, **model_env, **config.extra_env}
 
 
 def cli_settings() -> dict[str, Any]:
     # Without this WebFetch asks the vendor's host about every address before it fetches it.
     return {"skipWebFetchPreflight": True}
+
+
+def _past_the_proxy(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The gateway is on this machine, and no proxy that leads out of it would find it."""
+    if not any(name in inherited for name in (*PROXIES, *_NO_PROXY)):
+        return {}
+    return {name: ",".join(filter(None, (inherited.get(name), _LOOPBACK))) for name in _NO_PROXY}
 
 
 def _prompt(config: RuntimeConfig, folders: SessionFolders) -> SystemPromptFile | None:

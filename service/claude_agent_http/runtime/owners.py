@@ -8,44 +8,65 @@ import errno
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 from claude_agent_http.runtime.folders import is_session_id, remove_folders
-from claude_agent_http.runtime.opened import opened
+from claude_agent_http.runtime.opened import created, made, opened
 from claude_agent_http.runtime.tree_removal import remove_tree
 from claude_agent_http.runtime.workspaces import check_user
 
-__all__ = ["note_owner", "remove_owned", "remove_session"]
+__all__ = ["is_noted", "note_owner", "remove_owned", "remove_session", "sessions_of"]
 
 _FOLDER = ".users"
 
 
 def note_owner(state_dir: Path, user_id: str, session_id: str) -> None:
     """Before the session's folder is made. Raises OSError."""
-    folder = _of(state_dir, user_id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / session_id).touch(mode=0o600)
+    check_user(user_id)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with made([_FOLDER, user_id], state_dir) as folder, created(session_id, folder):
+        pass
 
 
-def remove_session(state_dir: Path, user_id: str, session_id: str) -> None:
-    """Raises OSError when something stays; then it is still known whose it is."""
-    remove_folders(state_dir, session_id)
-    with suppress(FileNotFoundError):
-        (_of(state_dir, user_id) / session_id).unlink()
+def is_noted(state_dir: Path, user_id: str, session_id: str) -> bool:
+    """Whether the session's folder is on this disk."""
+    return (_of(state_dir, user_id) / session_id).is_file()
 
 
-def remove_owned(state_dir: Path, user_id: str) -> None:
-    """All that is left of the user's sessions, as far as it goes; then raises the first OSError."""
+def sessions_of(state_dir: Path, user_id: str) -> list[str]:
+    """The ids of the user's sessions that have a folder. Raises OSError."""
+    check_user(user_id)
+    try:
+        with opened((state_dir / _FOLDER).resolve()) as owners:
+            return _noted(owners, user_id)
+    except FileNotFoundError:
+        return []
+
+
+def remove_session(state_dir: Path, user_id: str, session_id: str, stop: Event) -> None:
+    """Raises OSError when something stays; then, and when `stop` is set meanwhile, it is still known whose
+    it is."""
+    remove_folders(state_dir, session_id, stop)
+    if not stop.is_set():
+        with suppress(FileNotFoundError):
+            (_of(state_dir, user_id) / session_id).unlink()
+
+
+def remove_owned(state_dir: Path, user_id: str, stop: Event) -> None:
+    """All that is left of the user's sessions, as far as it goes; then raises the first OSError. A repeat
+    goes on where `stop` ended this."""
     check_user(user_id)
     failures: list[OSError] = []
     with suppress(FileNotFoundError), opened((state_dir / _FOLDER).resolve()) as owners:
         for session_id in _noted(owners, user_id):
             try:
-                remove_folders(state_dir, session_id)
+                remove_folders(state_dir, session_id, stop)
             except OSError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
-        remove_tree(user_id, owners)
+        if not stop.is_set():
+            remove_tree(user_id, owners)
 
 
 def _noted(owners: int, user_id: str) -> list[str]:

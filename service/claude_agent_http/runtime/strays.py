@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import structlog
 
-from claude_agent_http.runtime.launcher import PR_SET_CHILD_SUBREAPER, children, prctl
+from claude_agent_http.launcher.kernel import PR_SET_CHILD_SUBREAPER, prctl
+from claude_agent_http.launcher.processes import children
 
 __all__ = ["Strays"]
 

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import os
-import shutil
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -17,8 +16,10 @@ from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreListEntry
 from claude_agent_http.domain.errors import LeaseLostError, StorageError
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import TranscriptEntry, TranscriptKey, TranscriptStore
-from claude_agent_http.runtime.folders import SessionFolders
+from claude_agent_http.runtime.folders import SessionFolders, forget_conversation
 from claude_agent_http.runtime.leftover import unstored
+from claude_agent_http.runtime.opened import created, made
+from claude_agent_http.runtime.stoppable import in_thread
 
 __all__ = ["PROJECT_KEY", "SdkTranscripts", "lay_out"]
 
@@ -55,6 +56,10 @@ class SdkTranscripts:
         self._due: asyncio.TimerHandle | None = None
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
+        """Of another session than the lease's nothing is kept: an agent can write to its CLI's output."""
+        if self.lease is not None and key["session_id"] != self.lease.session_id:
+            _log.warning("an agent told entries of another session", session_id=self.lease.session_id)
+            return
         self._owed.extend((self._key(key), entry) for entry in entries)
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._ensure_storing)
@@ -137,37 +142,38 @@ async def lay_out(
     a conversation that it finds on disk. But what of it the store never got is stored before."""
     key = TranscriptKey(PROJECT_KEY, session_id)
     entries = await store.load(key) or []
-    if missing := await asyncio.to_thread(unstored, folders.projects, session_id, entries):
+    if missing := await asyncio.to_thread(unstored, folders, session_id, entries):
         lost = "storing what the agent process wrote and the store never got"
         _log.info(lost, session_id=session_id, entries=len(missing))
         await store.append(key, missing, lease=lease)
         entries += missing
-    await asyncio.to_thread(shutil.rmtree, folders.projects, ignore_errors=True)
+    await in_thread(partial(forget_conversation, folders.state_dir, session_id))
     if not any(entry.get("type") in _CONVERSATION for entry in entries):
         return False
     folder = folders.projects / project_key_for_directory(cwd)
-    await asyncio.to_thread(_write_lines, folder / f"{session_id}.jsonl", entries)
+    await asyncio.to_thread(_write_lines, folders, folder / f"{session_id}.jsonl", entries)
     for subpath in await store.subpaths(key.project_key, session_id):
         if _is_safe(subpath):
-            sub_entries = await store.load(TranscriptKey(key.project_key, session_id, subpath)) or []
-            await asyncio.to_thread(_write_agent, folder / session_id / f"{subpath}.jsonl", sub_entries)
+            of_agent = await store.load(TranscriptKey(key.project_key, session_id, subpath)) or []
+            path = folder / session_id / f"{subpath}.jsonl"
+            await asyncio.to_thread(_write_agent, folders, path, of_agent)
     return True
 
 
-def _write_agent(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+def _write_agent(folders: SessionFolders, path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """A subagent's metadata is kept among its entries, and lies beside its transcript on disk."""
     lines = [entry for entry in entries if entry.get("type") != _METADATA]
     metadata = [entry for entry in entries if entry.get("type") == _METADATA]
     if lines:
-        _write_lines(path, lines)
+        _write_lines(folders, path, lines)
     if metadata:
         fields = {name: value for name, value in metadata[-1].items() if name != "type"}
-        _write_lines(path.with_suffix(".meta.json"), [fields])
+        _write_lines(folders, path.with_suffix(".meta.json"), [fields])
 
 
-def _write_lines(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+def _write_lines(folders: SessionFolders, path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+    *parents, name = path.relative_to(folders.state_dir).parts
+    with made(parents, folders.state_dir) as folder, created(name, folder) as file:
         for entry in entries:
             file.write(json.dumps(entry, separators=(",", ":")) + "\n")
 

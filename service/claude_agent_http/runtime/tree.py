@@ -6,8 +6,8 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from claude_agent_http.launcher.processes import children
 from claude_agent_http.runtime.heartbeat import Heartbeat
-from claude_agent_http.runtime.launcher import children
 
 __all__ = ["ProcessTree"]
 

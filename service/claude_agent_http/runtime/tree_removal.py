@@ -1,20 +1,17 @@
 """Removing a folder with all that is in it, whatever an agent made of it. Blocking I/O."""
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePath
 from threading import Event
 from uuid import uuid4
 
-from claude_agent_http.runtime.opened import opened
+from claude_agent_http.runtime.opened import is_folder, open_up, opened
 
 __all__ = ["remove_tree"]
 
 _ROUNDS = 5
-# Needs no permission on the folder itself; where there is no such flag, the permission to read it.
-_NO_PERMISSION = getattr(os, "O_PATH", os.O_RDONLY)
 
 
 def remove_tree(name: str, folder: int, stop: Event | None = None) -> int:
@@ -53,10 +50,10 @@ class _Sweep:
             self.failure = self.failure or OSError(error.errno, error.strerror, str(path))
 
     def remove(self, folder: int) -> None:
-        if not _is_folder(self._name, folder):
+        if not is_folder(self._name, folder):
             self._unlink(self._name, folder)
             return
-        _open_up(self._name, folder)
+        open_up(self._name, folder)
         with opened(self._name, folder) as top:
             for _ in range(_ROUNDS):  # Another replica that removes the same tree moves folders up as well.
                 self._empty(top)
@@ -77,39 +74,25 @@ class _Sweep:
 
     def _remove_level(self, name: str, top: int) -> None:
         """A file; or a folder, whose own folders have been moved up."""
-        if not _is_folder(name, top):
+        if not is_folder(name, top):
             self._unlink(name, top)
             return
-        _open_up(name, top)
+        open_up(name, top)
         with opened(name, top) as inner:
             for each in os.listdir(inner):
+                if self._stop.is_set():
+                    return
                 with self.tried(PurePath(self._name, name, each)):
                     self._take_out(each, inner, top)
         os.rmdir(name, dir_fd=top)
 
     def _take_out(self, name: str, inner: int, top: int) -> None:
-        if not _is_folder(name, inner):
+        if not is_folder(name, inner):
             self._unlink(name, inner)
             return
-        _open_up(name, inner)  # else it may not be moved
+        open_up(name, inner)  # else it may not be moved
         os.rename(name, uuid4().hex, src_dir_fd=inner, dst_dir_fd=top)
 
     def _unlink(self, name: str, folder: int) -> None:
         os.unlink(name, dir_fd=folder)
         self.files += 1
-
-
-def _is_folder(name: str, folder: int) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-
-
-def _open_up(name: str, folder: int) -> None:
-    """Let its owner read and change it, and be sure that it is a folder whose permissions change."""
-    if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_IRWXU == stat.S_IRWXU:
-        return
-    flags = _NO_PERMISSION | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, dir_fd=folder)
-    try:
-        os.chmod(f"/dev/fd/{descriptor}", stat.S_IRWXU)
-    finally:
-        os.close(descriptor)

@@ -4,20 +4,23 @@ import asyncio
 import contextlib
 import errno
 import os
-import threading
 import unicodedata
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from claude_agent_http.domain.errors import InvalidInputError, StorageFullError, WorkspaceError
 from claude_agent_http.domain.session import Session
 from claude_agent_http.runtime.opened import opened
+from claude_agent_http.runtime.stoppable import in_thread
 from claude_agent_http.runtime.tree_removal import remove_tree
 
-__all__ = ["FolderWorkspaces", "check_user", "checked_parts"]
+__all__ = ["FULL", "FolderWorkspaces", "check_part", "check_user", "checked_parts"]
 
 _MAX_SUBDIR = 200
 _MAX_PART_BYTES = 255
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SLASHES = frozenset("/\\\u2044\u2215\u29f8\u29f5\u29f9\u2216\ufe68\uff0f\uff3c")
 _DOTS = frozenset("\u2024\u2025\u2026\ufe52\uff0e\u3002\uff61\u0701\u0702\ua4f8\u0660\u06d4")
 
@@ -25,11 +28,19 @@ _DOTS = frozenset("\u2024\u2025\u2026\ufe52\uff0e\u3002\uff61\u0701\u0702\ua4f8\
 class FolderWorkspaces:
     """`auto_create` makes a user's folder (0700) when it is missing; a subfolder of it is always made.
 
-    A user's own agent can put links into its folder: no step of the way may be one."""
+    A user's own agent can put links into its folder: no step of the way may be one. `ran_here` says of a user
+    and a session whether an agent of it ever ran on this disk."""
 
-    def __init__(self, base: Path, *, auto_create: bool = True) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        auto_create: bool = True,
+        ran_here: Callable[[str, str], bool] = lambda _user, _session: False,
+    ) -> None:
         self._base = base
         self._auto_create = auto_create
+        self._ran_here = ran_here
 
     async def resolve(self, user_id: str, subdir: str | None) -> str:
         parts = checked_parts(subdir)
@@ -37,18 +48,15 @@ class FolderWorkspaces:
         return await asyncio.to_thread(self._make, user_id, parts)
 
     async def is_visible(self, session: Session) -> bool:
-        """True for a folder that is here, at the same path, and for a session that never ran."""
+        """True for a folder that is here, at the same path, and for a session that never ran. Also for one
+        that ran on this disk: its folder was removed since, by an agent of the same user for one."""
         return session.message_count == 0 or await asyncio.to_thread(self._is_here, session)
 
     async def erase(self, user_id: str) -> int:
         check_user(user_id)
-        stop = threading.Event()
-        try:
-            return await asyncio.to_thread(self._erase, user_id, stop)
-        finally:
-            stop.set()  # Who is cancelled, at the end of the process, leaves the rest to a repeat.
+        return await in_thread(partial(self._erase, user_id))
 
-    def _erase(self, user_id: str, stop: threading.Event) -> int:
+    def _erase(self, user_id: str, stop: Event) -> int:
         base = self._checked_base()
         try:
             with opened(base) as folder:
@@ -61,7 +69,8 @@ class FolderWorkspaces:
 
     def _is_here(self, session: Session) -> bool:
         path = os.path.join(os.path.realpath(self._base), session.user_id, *checked_parts(session.subdir))
-        return path == session.cwd and os.path.isdir(path)
+        is_here = path == session.cwd and os.path.isdir(path)
+        return is_here or self._ran_here(session.user_id, session.id)
 
     def _make(self, user_id: str, parts: tuple[str, ...]) -> str:
         base = self._checked_base()
@@ -80,7 +89,7 @@ class FolderWorkspaces:
             return self._base.resolve(strict=True)
         except OSError as error:
             message = f"the folder for workspaces {self._base} cannot be used: {error.strerror}"
-            raise (StorageFullError if error.errno in _FULL else WorkspaceError)(message) from error
+            raise (StorageFullError if error.errno in FULL else WorkspaceError)(message) from error
 
 
 def checked_parts(subdir: str | None) -> tuple[str, ...]:
@@ -96,18 +105,19 @@ def checked_parts(subdir: str | None) -> tuple[str, ...]:
         raise InvalidInputError("subdir", "must be relative to the user's folder")
     parts = tuple(subdir.removesuffix("/").split("/"))
     for part in parts:
-        _check_part("subdir", part)
+        check_part("subdir", part)
     return parts
 
 
 def check_user(user_id: str) -> None:
     """Raises InvalidInputError unless it is safe as the name of a folder."""
-    _check_part("user_id", user_id)
+    check_part("user_id", user_id)
     if user_id.startswith("."):
         raise InvalidInputError("user_id", "must not begin with a dot: such folders are the service's own")
 
 
-def _check_part(field: str, part: str) -> None:
+def check_part(field: str, part: str) -> None:
+    """Raises InvalidInputError when it could mean another place, also to a program that folds Unicode."""
     folded = unicodedata.normalize("NFKC", part)
     if part in ("", ".", "..") or folded in ("", ".", ".."):
         raise InvalidInputError(field, "must not hold empty parts, '.' or '..'")
@@ -136,7 +146,7 @@ def _translated(error: OSError, user_folder: Path) -> Exception:
         return InvalidInputError("subdir", "leads through a symbolic link or a file, not only folders")
     if error.errno == errno.ENAMETOOLONG:
         return InvalidInputError("subdir", "is too long for the file system")
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StorageFullError(f"no space left for the workspace {user_folder}")
     if error.errno == errno.ENOENT:
         return WorkspaceError(f"the user's folder {user_folder} does not exist and may not be made")

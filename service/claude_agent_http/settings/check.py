@@ -32,6 +32,8 @@ def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Pat
         return absolute(path)
 
     cli, certificate = settings.defaults.cli_path, settings.session.pg_sslrootcert
+    keys, binding = settings.auth.keys_dir, settings.model.binding_dir
+    read = tuple(absolute(path) for path in settings.isolation.read)
     return settings.model_copy(
         update={
             "user": settings.user.model_copy(update={"base_dir": absolute(settings.user.base_dir)}),
@@ -41,7 +43,12 @@ def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Pat
                     "pg_sslrootcert": absolute(certificate) if certificate else None,
                 }
             ),
+            "model": settings.model.model_copy(
+                update={"binding_dir": absolute(binding) if binding else None}
+            ),
+            "auth": settings.auth.model_copy(update={"keys_dir": absolute(keys) if keys else None}),
             "defaults": settings.defaults.model_copy(update={"cli_path": command(cli) if cli else None}),
+            "isolation": settings.isolation.model_copy(update={"read": read}),
             "plugins": tuple(
                 plugin.model_copy(update={"path": absolute(plugin.path)}) for plugin in settings.plugins
             ),
@@ -52,19 +59,35 @@ def with_absolute_paths(settings: Settings, environ: Mapping[str, str], cwd: Pat
 def contradictions(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
     yield from _paths(settings, origins)
     yield from _replicas(settings, origins)
+    if settings.auth.mode == "oidc":
+        yield from _issuer(settings, origins)
     if settings.session.storage == "postgresql":
         yield from _certificates(settings, origins)
     if settings.model.demo == "on" and settings.has_model_access:
         keys = [
-            f"model.{name}" for name in ("api_key", "auth_token", "base_url") if getattr(settings.model, name)
+            f"model.{name}"
+            for name in ("api_key", "auth_token", "base_url", "binding_dir")
+            if getattr(settings.model, name)
         ]
         given = " and ".join(f"{key} (from {origins[key]})" for key in keys)
         message = f"with {given} set the demo model is never used; remove one or the other"
         yield Problem("model.demo", origins["model.demo"], message)
+    yield from _binding(settings, origins)
     api, metrics = settings.api, settings.metrics
     if metrics.enabled and api.port == metrics.port != 0:
         message = f"should be another than api.port (from {origins['api.port']}), but both are {api.port}"
         yield Problem("metrics.port", origins["metrics.port"], message)
+
+
+def _issuer(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
+    auth, origin = settings.auth, origins["auth.mode"]
+    if auth.oidc_issuer is None:
+        yield Problem(
+            "auth.oidc_issuer", origin, "is missing; auth.mode oidc needs to know whose tokens to take"
+        )
+    if not auth.oidc_audience:
+        message = "is missing; without it a token that was made for another service would do"
+        yield Problem("auth.oidc_audience", origin, message)
 
 
 def hints(settings: Settings) -> tuple[str, ...]:
@@ -83,6 +106,20 @@ def _replicas(settings: Settings, origins: Mapping[str, str]) -> Iterator[Proble
         given = f"session.storage {storage} (from {origins['session.storage']})"
         message = f"should be 1 with {given}, but is {count}: {reason}; for more use postgresql"
         yield Problem("api.replicas", origins["api.replicas"], message)
+
+
+def _binding(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
+    """A credential has one source; what the folder holds may come and go while the service runs."""
+    model = settings.model
+    if model.binding_dir is None:
+        return
+    source = origins["model.binding_dir"]
+    if not model.binding_dir.is_dir():
+        yield Problem("model.binding_dir", source, f"{model.binding_dir} is no folder")
+    for name in ("api_key", "auth_token"):
+        if getattr(model, name):
+            given = f"model.{name} (from {origins[f'model.{name}']})"
+            yield Problem("model.binding_dir", source, f"holds the credential, and so does {given}; keep one")
 
 
 def _certificates(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
@@ -111,6 +148,9 @@ def _paths(settings: Settings, origins: Mapping[str, str]) -> Iterator[Problem]:
     if cli is not None and not (cli.is_file() and os.access(cli, os.X_OK)):
         what = "is no file that can be run" if cli.exists() else "does not exist"
         yield Problem("defaults.cli_path", origins["defaults.cli_path"], f"{cli} {what}")
+    keys = settings.auth.keys_dir
+    if keys is not None and not keys.is_dir():
+        yield Problem("auth.keys_dir", origins["auth.keys_dir"], f"{keys} is no folder")
     for index, plugin in enumerate(settings.plugins):
         if not plugin.path.is_dir():
             yield Problem(f"plugins.{index}.path", origins["plugins"], f"{plugin.path} is no folder")

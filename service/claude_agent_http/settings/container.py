@@ -14,6 +14,7 @@ _SOURCE = "default in a container"
 # A container's own loopback is reached by nobody else, and its ports are its own: none is taken already.
 CONTAINER_DEFAULTS = (
     Given("api.host", "0.0.0.0", _SOURCE),  # noqa: S104
+    Given("isolation.mode", "required", _SOURCE),
     Given("metrics.enabled", True, _SOURCE),
     Given("metrics.host", "0.0.0.0", _SOURCE),  # noqa: S104
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Given", "nested"]
@@ -12,6 +13,8 @@ class Given:
     key: str
     value: Any = field(repr=False)
     source: str
+    file: Path | None = None
+    """Where a secret came from, when that can be read again."""
 
 
 def nested(given: Iterable[Given]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """From the sources to one frozen Settings."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from claude_agent_http.settings.container import (
 from claude_agent_http.settings.file import FileContent, read_file
 from claude_agent_http.settings.given import Given, nested
 from claude_agent_http.settings.mcp import PluginSettings, RemoteServer, StdioServer
-from claude_agent_http.settings.model import Settings
+from claude_agent_http.settings.model import PriceSettings, Settings
 from claude_agent_http.settings.names import CONFIG_VARIABLE, fields, is_secret, is_structure
 from claude_agent_http.settings.problems import Problem, SettingsError, describe, nearest
 from claude_agent_http.settings.variables import read_environment
@@ -29,6 +29,7 @@ __all__ = ["Loaded", "load_settings"]
 
 # A value whose text may carry a password is not shown in a message.
 _UNSHOWN = {"model.base_url"}
+_KEYS_OF: Mapping[str, type[BaseModel]] = {"gateway.prices": PriceSettings}
 _SERVER_KEYS: Mapping[str, type[BaseModel]] = {
     "stdio": StdioServer,
     "sse": RemoteServer,
@@ -44,6 +45,8 @@ class Loaded:
     warnings: tuple[str, ...]
     config_file: Path | None
     in_container: bool = False
+    secret_files: Mapping[str, Path] = field(default_factory=dict)
+    """The file that a secret came from, by its key."""
 
 
 def load_settings(
@@ -76,7 +79,14 @@ def load_settings(
         settings = without_auto_demo(settings, origins)
     if problems := list(contradictions(settings, origins)):
         raise SettingsError(problems)
-    return Loaded(settings, origins, (*environment.warnings, *hints(settings)), path, container)
+    return Loaded(
+        settings,
+        origins,
+        (*environment.warnings, *hints(settings)),
+        path,
+        container,
+        {one.key: cwd / one.file for one in environment.given if one.file is not None},
+    )
 
 
 class _GivenSource(PydanticBaseSettingsSource):
@@ -127,7 +137,7 @@ def _wrong(given: Given) -> list[Problem]:
 def _problem(given: Given, detail: ErrorDetails) -> Problem:
     key, tag = _place(given.key, detail["loc"])
     if detail["type"] == "extra_forbidden":
-        model = PluginSettings if tag is None else _SERVER_KEYS[tag]
+        model = _KEYS_OF.get(given.key, PluginSettings) if tag is None else _SERVER_KEYS[tag]
         word = str(detail["loc"][-1])
         return Problem(key, given.source, f"unknown key{nearest(word, model.model_fields)}")
     hidden = is_secret(given.key) or is_structure(given.key) or given.key in _UNSHOWN

@@ -33,8 +33,11 @@ _MORE_NAMES: Mapping[str, tuple[str, ...]] = {
     "api.drain_seconds": ("CLAUDE_AGENT_DRAIN_SECONDS",),
     "api.prestart": ("CLAUDE_AGENT_PRESTART",),
     "api.replicas": ("CLAUDE_AGENT_REPLICAS",),
+    "auth.mode": ("CLAUDE_AGENT_AUTH",),
+    "auth.insecure": ("CLAUDE_AGENT_INSECURE",),
     "defaults.cli_path": ("CLAUDE_AGENT_CLI_PATH",),
     "defaults.model": ("ANTHROPIC_MODEL",),
+    "isolation.mode": ("CLAUDE_AGENT_ISOLATION",),
     "model.api_key": ("ANTHROPIC_API_KEY",),
     "model.auth_token": ("ANTHROPIC_AUTH_TOKEN",),
     "model.base_url": ("ANTHROPIC_BASE_URL",),
@@ -74,12 +77,12 @@ def is_secret(key: str) -> bool:
 
 def is_list(key: str) -> bool:
     """Whether a variable gives it as JSON or separated by commas."""
-    return fields()[key].default == () and not is_structure(key)
+    return isinstance(fields()[key].default, tuple) and not is_structure(key)
 
 
 def is_structure(key: str) -> bool:
     """Whether a variable gives it as JSON only; it may hold secrets anywhere."""
-    return key in {"mcp_servers", "plugins"}
+    return key in {"mcp_servers", "plugins", "gateway.prices"}
 
 
 def _mentions(annotation: Any, wanted: type) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911
             return {name: _plain(inner) for name, inner in value.items()}
         case tuple() | list():
             return [_plain(inner) for inner in value]
+        case Decimal():
+            return float(value)
         case Path():
             return str(value)
         case str() if value.startswith(("http://", "https://")):

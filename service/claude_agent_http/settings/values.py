@@ -1,6 +1,8 @@
 """The types of single settings: what a value may be, whatever its source."""
 
 import re
+from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -8,21 +10,29 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 __all__ = [
+    "BudgetTokens",
+    "BudgetUsd",
     "Credential",
     "DemoChoice",
+    "Dollars",
     "FilePath",
     "Host",
     "HttpUrl",
+    "IsolationMode",
     "ListenPort",
+    "ModelPattern",
     "Name",
+    "Network",
     "Number",
     "Origin",
     "PermissionMode",
     "PgHost",
     "Port",
+    "Quota",
     "Seconds",
     "SettingSource",
     "SslMode",
+    "TokenAlgorithm",
     "ToolName",
     "no_truth",
 ]
@@ -36,6 +46,12 @@ def no_truth(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("should be a number, not true or false")
     return value
+
+
+def _exact(value: Any) -> Any:
+    """0.1 is meant as it is written, not as the nearest binary fraction."""
+    value = no_truth(value)
+    return str(value) if isinstance(value, float) else value
 
 
 def _host(value: str) -> str:
@@ -71,6 +87,13 @@ def _origin(value: str) -> str:
     return value.rstrip("/")
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise ValueError(f"should be an IP address or a network such as 10.0.0.0/8 ({error})") from error
+
+
 def _path(value: Any) -> Any:
     if isinstance(value, str) and (not value.strip() or "\0" in value):
         raise ValueError("should be a path")
@@ -83,7 +106,7 @@ def _credential(value: SecretStr) -> SecretStr:
     return value
 
 
-def _demo_word(value: Any) -> Any:
+def _on_or_off(value: Any) -> Any:
     # YAML 1.1 reads a bare on or off as a truth value.
     return ("on" if value else "off") if isinstance(value, bool) else value
 
@@ -92,15 +115,25 @@ Number = Annotated[int, BeforeValidator(no_truth)]
 Port = Annotated[Number, Field(ge=1, le=65535)]
 ListenPort = Annotated[Number, Field(ge=0, le=65535)]
 Seconds = Annotated[Number, Field(ge=0, le=_YEARS_10)]
+Quota = Annotated[Number, Field(ge=0, le=1_000_000_000)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Host = Annotated[str, AfterValidator(_host)]
 PgHost = Annotated[str, AfterValidator(_pg_host)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Credential = Annotated[SecretStr, AfterValidator(_credential)]
+ModelPattern = Annotated[str, Field(min_length=1, max_length=128)]
+Dollars = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+BudgetUsd = Annotated[Decimal, BeforeValidator(_exact), Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+BudgetTokens = Annotated[Number, Field(ge=1, le=10**15)]
 ToolName = Annotated[str, Field(min_length=1)]
 PermissionMode = Literal["default", "acceptEdits", "bypassPermissions", "plan", "dontAsk", "auto"]
 SettingSource = Literal["user", "project", "local"]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-DemoChoice = Annotated[Literal["auto", "on", "off"], BeforeValidator(_demo_word)]
+TokenAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+DemoChoice = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)]
+IsolationMode = Annotated[Literal["required", "preferred", "off"], BeforeValidator(_on_or_off)]

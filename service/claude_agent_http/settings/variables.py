@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from claude_agent_http.domain.api_key import API_KEY_VARIABLE
 from claude_agent_http.settings.given import Given
 from claude_agent_http.settings.names import (
     CONFIG_VARIABLE,
@@ -66,7 +67,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
 
 def known_variables() -> set[str]:
     """Every name that means something, `<NAME>_FILE` of secrets included."""
-    known = {CONFIG_VARIABLE, CONTAINER_VARIABLE}
+    known = {API_KEY_VARIABLE, CONFIG_VARIABLE, CONTAINER_VARIABLE}
     for key in fields():
         known |= set(variables(key))
         if is_secret(key):
@@ -80,7 +81,7 @@ def _values(key: str, environ: Mapping[str, str]) -> Iterator[Given]:
             yield Given(key, _decode(key, text, name), name)
         file_name = f"{name}_FILE"
         if is_secret(key) and (path := environ.get(file_name, "").strip()):
-            yield Given(key, _read_secret(Path(path), file_name), file_name)
+            yield Given(key, _read_secret(Path(path), file_name), file_name, Path(path))
 
 
 def _conflict(key: str, found: list[Given]) -> Problem | None:

@@ -1,11 +1,12 @@
 """The stores: constructors of everything that implements `ports.Store`."""
 
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from sqlalchemy import URL
 
 from claude_agent_http.domain.errors import StorageError
-from claude_agent_http.ports import Clock, Store
+from claude_agent_http.ports import ApiKeys, Clock, Store
 from claude_agent_http.store import schema, sql
 from claude_agent_http.store.database import START_SECONDS, Database
 from claude_agent_http.store.memory import MemoryStore
@@ -14,6 +15,7 @@ from claude_agent_http.store.wakeups import NoWakeups
 
 __all__ = [
     "NEWEST_REVISION",
+    "api_keys",
     "current_revision",
     "memory_store",
     "migrate",
@@ -80,6 +82,14 @@ async def current_revision(
     that this version cannot use.
     """
     return await sql.current_revision(_database(url, direct_url, start_seconds=start_seconds))
+
+
+def api_keys(
+    url: str, *, direct_url: str | None = None, prepare: bool = True
+) -> AbstractAsyncContextManager[ApiKeys]:
+    """The API keys of a database, for who is no service; one may use it meanwhile. `prepare`: it is brought
+    to this version's schema first, as by `migrate`; else nothing is changed. Entering raises StorageError."""
+    return sql.api_keys(lambda: _database(url, direct_url), prepare=prepare)
 
 
 def _database(url: str, direct_url: str | None, *, start_seconds: float = START_SECONDS) -> Database:

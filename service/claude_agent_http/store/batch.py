@@ -17,6 +17,7 @@ from claude_agent_http.domain.event import Event, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionPhase, project
 from claude_agent_http.store.columns import decode, encode
+from claude_agent_http.store.database import rows_of_ids
 from claude_agent_http.store.session_rows import select_sessions, to_session
 from claude_agent_http.store.tables import events, sessions
 
@@ -33,9 +34,6 @@ _LOCKED_SESSIONS = (
     .with_for_update()
 )
 _COLUMNS = ("session_id", "seq", "id", "type", "turn_id", "processed_at", "data")
-
-# Both databases allow some 32,000 parameters in a statement.
-_LOOK_UP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +144,7 @@ class _Batch:
 
 def _look_up(connection: Connection, appends: Sequence[Append]) -> dict[tuple[str, str], Event]:
     """Events of these appends that were stored before."""
-    found: dict[tuple[str, str], Event] = {}
     session_ids = list({append.session_id for append in appends})
     ids = [new.id for append in appends for new in append.events]
-    for start in range(0, len(ids), _LOOK_UP):
-        keys = {"session_ids": session_ids, "ids": ids[start : start + _LOOK_UP]}
-        for event in map(to_event, connection.execute(_STORED_EVENTS, keys)):
-            found[event.session_id, event.id] = event
-    return found
+    rows = rows_of_ids(connection, _STORED_EVENTS, ids, session_ids=session_ids)
+    return {(event.session_id, event.id): event for event in map(to_event, rows)}

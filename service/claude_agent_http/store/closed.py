@@ -1,65 +1,66 @@
 """Closed sessions that retention takes away, over SQL."""
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, ScalarSelect, delete, exists, func, literal, select, tuple_
+from sqlalchemy import Connection, and_, delete, exists, select
 
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.store.session_rows import select_sessions, to_session
-from claude_agent_http.store.tables import events, replicas, sessions, transcript_entries
+from claude_agent_http.store.tables import replicas, seized_leases, sessions, transcript_entries
 
+EXPIRED_AT_ONCE = 10_000
 DELETE_AT_ONCE = 20
 """Sessions in a transaction: with 100 events each it keeps SQLite's only writer for some 15 ms."""
-SIZES_AT_ONCE = 500
-"""Sessions in a statement: with 100 events each it reads for some 0.3 s, and 10,000 of them take 4 to 6 s."""
-
-
-class ClosedSize(NamedTuple):
-    """`size` is the bytes of the session's events and transcripts, as JSON."""
-
-    last_active_at: datetime
-    session_id: str
-    size: int
-
+EVENTS_AT_ONCE = 2000
+"""In a transaction that deletes more than one session."""
 
 # A replica's row is there as long as it may live, and then some: what it holds may still have a process.
 _unheld = ~exists().where(replicas.c.id == sessions.c.lease_holder)
-_closed = (sessions.c.status == SessionStatus.CLOSED, sessions.c.phase == SessionPhase.IDLE, _unheld)
+_former = and_(seized_leases.c.session_id == sessions.c.id, replicas.c.id == seized_leases.c.replica_id)
+_alone = ~exists().where(_former)
+CLOSED = (sessions.c.status == SessionStatus.CLOSED, sessions.c.phase == SessionPhase.IDLE, _unheld, _alone)
 
 
-def delete_closed(connection: Connection, through: datetime) -> list[Session]:
+def expired(connection: Connection, through: datetime) -> list[list[str]]:
+    """See `SessionStore.expired`. It sorts them all: an index on `last_active_at` would make each append of
+    an event three times as much work, for PostgreSQL then renews every index of the session's row."""
+    found = (
+        select(sessions.c.id, sessions.c.last_seq)
+        .where(*CLOSED, sessions.c.last_active_at <= through)
+        .order_by(sessions.c.last_active_at, sessions.c.id)
+        .limit(EXPIRED_AT_ONCE)
+    )
+    return in_parts((session_id, last_seq) for session_id, last_seq in connection.execute(found))
+
+
+def in_parts(
+    counts: Iterable[tuple[str, int]], *, sessions: int = DELETE_AT_ONCE, events: int = EVENTS_AT_ONCE
+) -> list[list[str]]:
+    """Sessions, given with the number of their events, in order: so many of both in a part, unless it is one
+    session alone."""
+    parts: list[list[str]] = []
+    room = 0
+    for session_id, count in counts:
+        if not parts or len(parts[-1]) == sessions or count > room:
+            parts.append([])
+            room = events
+        parts[-1].append(session_id)
+        room -= count
+    return parts
+
+
+def delete_closed(connection: Connection, ids: Collection[str], through: datetime) -> list[Session]:
     """See `SessionStore.delete_closed`. A session whose row is locked is being used."""
     found = (
         select_sessions()
-        .where(*_closed, sessions.c.last_active_at <= through)
+        .where(sessions.c.id.in_(ids), *CLOSED, sessions.c.last_active_at <= through)
         .order_by(sessions.c.last_active_at, sessions.c.id)
-        .limit(DELETE_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
     gone = [to_session(row) for row in connection.execute(found)]
-    ids = [session.id for session in gone]
-    if ids:
-        connection.execute(delete(sessions).where(sessions.c.id.in_(ids)))
-        connection.execute(delete(transcript_entries).where(transcript_entries.c.session_id.in_(ids)))
+    if gone:
+        gone_ids = [session.id for session in gone]
+        connection.execute(delete(sessions).where(sessions.c.id.in_(gone_ids)))
+        connection.execute(delete(transcript_entries).where(transcript_entries.c.session_id.in_(gone_ids)))
     return gone
-
-
-def closed_sizes(connection: Connection, behind: ClosedSize | None) -> list[ClosedSize]:
-    """Of those that `delete_closed` would take, the last used first, at most SIZES_AT_ONCE."""
-    # JSON is stored as ASCII. PostgreSQL knows the bytes of a text without unpacking it, but not its length.
-    length = func.octet_length if connection.dialect.name == "postgresql" else func.length
-
-    def total(column: Column[str], of: Column[str]) -> ScalarSelect[int]:
-        found = select(func.coalesce(func.sum(length(column)), 0)).where(of == sessions.c.id)
-        return found.scalar_subquery()
-
-    size = total(events.c.data, events.c.session_id)
-    size_of_transcripts = total(transcript_entries.c.entry, transcript_entries.c.session_id)
-    use = (sessions.c.last_active_at, sessions.c.id)
-    query = select(*use, size, size_of_transcripts).where(*_closed)
-    if behind is not None:
-        values = [literal(value, column.type) for value, column in zip(behind, use, strict=False)]
-        query = query.where(tuple_(*use) < tuple_(*values))
-    rows = connection.execute(query.order_by(*(column.desc() for column in use)).limit(SIZES_AT_ONCE))
-    return [ClosedSize(at, session_id, int(of_events + rest)) for at, session_id, of_events, rest in rows]

@@ -2,11 +2,12 @@
 
 import json
 import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Text
+from sqlalchemy import BigInteger, ColumnElement, Dialect, Text, Tuple, literal, tuple_
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,20 +49,22 @@ class ExactText(TypeDecorator[str]):
 
 
 class Name(TypeDecorator[Any]):
-    """A member of a StrEnum, as its value."""
+    """A member of a StrEnum, as its value. `told` makes one of what is read, where a newer version may have
+    written what this one does not know."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[StrEnum]) -> None:
+    def __init__(self, kind: type[StrEnum], told: Callable[[str], StrEnum] | None = None) -> None:
         super().__init__()
         self.kind = kind
+        self.told = told or kind
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else self.kind(value).value
+        return None if value is None else self.told(value).value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
-        return None if value is None else self.kind(value)
+        return None if value is None else self.told(value)
 
 
 class Json(TypeDecorator[Any]):
@@ -88,6 +91,11 @@ class UtcMicroseconds(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+def row_of(columns: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> Tuple:
+    """Of as many values as columns, each stored as its column's are, to be compared with them."""
+    return tuple_(*(literal(value, column.type) for column, value in zip(columns, values, strict=True)))
 
 
 def to_microseconds(moment: datetime) -> int:

@@ -1,16 +1,19 @@
 """What the shared SQL needs of a database: run a unit of work in one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Connection, Executable, Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 T = TypeVar("T")
 
 START_SECONDS = 30.0
 """How long to try while a database server starts."""
+
+_IDS_AT_ONCE = 1000
+"""Both databases allow some 32,000 parameters in a statement."""
 
 Work = Callable[[Connection], T]
 """One transaction's statements, written once for both databases; committed when it returns."""
@@ -41,11 +44,16 @@ class Database(Protocol):
         """`repeatable` work does no harm when it runs again, which a broken connection may need."""
         ...
 
-    async def urgent(self, work: Work[T]) -> T:
-        """Like a repeatable `write`, but never behind others: for what keeps the service alive."""
+    async def urgent(self, work: Work[T], *, patience: float) -> T:
+        """Like a repeatable `write`, but never behind others: for what keeps the service alive. It begins
+        again after each `patience` seconds without an answer, if a new connection could make a difference."""
         ...
 
     async def ping(self) -> None: ...
+
+    async def scrub(self) -> bool:
+        """See `ports.Store.scrub`."""
+        ...
 
     async def close(self) -> None:
         """Let running work end, give the lock back and disconnect; safe to call twice."""
@@ -55,6 +63,15 @@ class Database(Protocol):
 @cache  # Building a statement costs more than running it.
 def insert_new(dialect: str, table: Table) -> Insert:
     """An insert that leaves out every row which a unique constraint knows already."""
-    if dialect == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
+    return insert_into(dialect, table).on_conflict_do_nothing()
+
+
+def insert_into(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that may say what becomes of a row which a unique constraint knows already."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def rows_of_ids(connection: Connection, query: Executable, ids: Sequence[str], **more: Any) -> Iterator[Any]:
+    """Of a query with an expanding parameter `ids`, run as often as so many need; `more` are its others."""
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        yield from connection.execute(query, more | {"ids": ids[start : start + _IDS_AT_ONCE]})

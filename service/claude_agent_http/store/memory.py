@@ -11,10 +11,13 @@ from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus, project
 from claude_agent_http.ports import Clock, TranscriptEntry, TranscriptKey
-from claude_agent_http.store.closed import DELETE_AT_ONCE
+from claude_agent_http.store.closed import EXPIRED_AT_ONCE, in_parts
 from claude_agent_http.store.columns import decode, encode
 from claude_agent_http.store.entries import entry_uuid
+from claude_agent_http.store.memory_api_keys import MemoryApiKeys
+from claude_agent_http.store.memory_audit import MemoryAuditLog
 from claude_agent_http.store.memory_leases import Bus, BusWakeups, MemoryLeases
+from claude_agent_http.store.memory_usage import MemoryUsageStore, SessionUsage
 from claude_agent_http.store.sessions import CLOSE_AT_ONCE, check_same_creation, unknown_position
 
 T = TypeVar("T", Session, Event)
@@ -32,6 +35,7 @@ class _State:
     sessions: dict[str, Session] = field(default_factory=dict)
     events: dict[str, list[Event]] = field(default_factory=dict)
     transcripts: dict[TranscriptKey, list[_Entry]] = field(default_factory=dict)
+    usage: SessionUsage = field(default_factory=dict)
 
     def check(self, lease: Lease | None) -> None:
         if lease is None:
@@ -55,11 +59,15 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, is_shared: bool = False) -> None:
         state = _State()
         self.is_shared = is_shared
+        self.clock = clock
         self.bus = Bus()
         self.events = MemoryEventLog(state, clock)
         self.leases = MemoryLeases(state.sessions, clock)
         self.sessions = MemorySessionStore(state, self.leases)
         self.transcripts = MemoryTranscriptStore(state, clock)
+        self.api_keys = MemoryApiKeys()
+        self.usage = MemoryUsageStore(state.sessions, state.usage)
+        self.audit = MemoryAuditLog()
         self.wakeups = BusWakeups(self.bus)
 
     def replica(self) -> "MemoryStore":
@@ -71,6 +79,9 @@ class MemoryStore:
     async def open(self) -> None: ...
 
     async def ping(self) -> None: ...
+
+    async def scrub(self) -> bool:
+        return True
 
     async def close(self) -> None:
         await self.wakeups.close()
@@ -157,12 +168,21 @@ class MemorySessionStore:
     async def list_ids(self, *, user_id: str | None, limit: int, after: str | None = None) -> list[str]:
         newest_first = sorted(self._state.sessions.values(), key=_age, reverse=True)
         if after is not None:
-            if after not in self._state.sessions:
+            last = self._state.sessions.get(after)
+            if last is None or user_id not in (None, last.user_id):
                 raise unknown_position()
-            behind = _age(self._state.sessions[after])
+            behind = _age(last)
             newest_first = [session for session in newest_first if _age(session) < behind]
         ids = [session.id for session in newest_first if user_id is None or session.user_id == user_id]
         return ids[:limit]
+
+    async def one_a_folder(self, user_id: str, *, limit: int, after: str | None = None) -> list[Session]:
+        used = [
+            each for each in self._state.sessions.values() if each.user_id == user_id and each.message_count
+        ]
+        one = {each.cwd: each for each in sorted(used, key=lambda each: each.id, reverse=True)}
+        behind = sorted(cwd for cwd in one if after is None or cwd > after)
+        return [_copied(one[cwd]) for cwd in behind[:limit]]
 
     async def heads(self, session_ids: Collection[str]) -> dict[str, SessionHead]:
         return {
@@ -194,9 +214,14 @@ class MemorySessionStore:
             self._state.sessions[session.id] = replace(session, status=SessionStatus.CLOSED)
         return sorted(session.id for session in oldest)
 
-    async def delete_closed(self, through: datetime) -> list[Session]:
-        old = [session for session in reversed(self._closed()) if session.last_active_at <= through]
-        gone = old[:DELETE_AT_ONCE]
+    async def expired(self, through: datetime) -> list[list[str]]:
+        return in_parts((each.id, each.last_seq) for each in self._expired(through)[:EXPIRED_AT_ONCE])
+
+    def _expired(self, through: datetime) -> list[Session]:
+        return [session for session in reversed(self._closed()) if session.last_active_at <= through]
+
+    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
+        gone = [session for session in self._expired(through) if session.id in session_ids]
         for session in gone:
             await self.delete(session.id)
         return gone
@@ -216,14 +241,18 @@ class MemorySessionStore:
             for each in self._state.sessions.values()
             if each.status is SessionStatus.CLOSED
             and each.phase is SessionPhase.IDLE
-            and not self._leases.knows(each.lease_holder)
+            and not self._leases.may_run(each)
         ]
         return sorted(found, key=lambda session: (session.last_active_at, session.id), reverse=True)
 
-    async def delete(self, session_id: str) -> None:
-        if self._state.sessions.pop(session_id, None) is None:
+    async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:
+        if session_id not in self._state.sessions:
             raise SessionNotFoundError(session_id)
+        self._state.check(lease)
+        del self._state.sessions[session_id]
+        self._leases.forget(session_id)
         self._state.events.pop(session_id, None)
+        self._state.usage.pop(session_id, None)
         for key in [key for key in self._state.transcripts if key.session_id == session_id]:
             del self._state.transcripts[key]
 

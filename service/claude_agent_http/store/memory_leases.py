@@ -17,7 +17,7 @@ class MemoryLeases:
         self._sessions = sessions
         self._clock = clock
         self._expiries: dict[str, datetime] = {}
-        self._released: dict[str, int] = {}
+        self._seized: dict[str, dict[int, str]] = {}
 
     async def join(self, replica: Replica, seconds: float) -> None:
         self._expiries.setdefault(replica.id, self._clock.now() + timedelta(seconds=seconds))
@@ -31,41 +31,60 @@ class MemoryLeases:
     async def leave(self, replica_id: str) -> None:
         for session in list(self._sessions.values()):
             if session.lease_holder == replica_id:
-                self._released[session.id] = session.lease_epoch
                 self._sessions[session.id] = replace(session, lease_holder=None)
+        for session_id in self._seized:
+            self._drop(session_id, lambda holder: holder == replica_id)
         self._expiries.pop(replica_id, None)
 
     async def claim(self, session_id: str, replica_id: str) -> Lease | None:
-        return None if self._rival(session_id, replica_id) else self._take(session_id, replica_id)
+        if self._rival(session_id, replica_id) or self._has_former(session_id, replica_id):
+            return None
+        self._drop(session_id, lambda holder: holder != replica_id)
+        return self._take(session_id, replica_id)
 
-    async def seize(self, session_id: str, replica_id: str) -> tuple[Lease, Lease | None]:
+    async def seize(self, session_id: str, replica_id: str) -> Lease:
         rival = self._rival(session_id, replica_id)
-        return self._take(session_id, replica_id), rival
+        if rival is not None:
+            self._seized.setdefault(session_id, {})[rival.epoch] = rival.replica_id
+        return self._take(session_id, replica_id)
 
     async def release(self, lease: Lease) -> None:
         session = self._sessions.get(lease.session_id)
         if session is None:
             return
-        self._released[session.id] = max(lease.epoch, self._released.get(session.id, 0))
+        self._seized.get(session.id, {}).pop(lease.epoch, None)
         if session.lease_epoch == lease.epoch:
             self._sessions[session.id] = replace(session, lease_holder=None)
 
     async def has_stopped(self, lease: Lease) -> bool:
-        released = self._released.get(lease.session_id, 0) >= lease.epoch
-        return released or lease.session_id not in self._sessions or not self._lives(lease.replica_id)
+        session = self._sessions.get(lease.session_id)
+        seized = self._seized.get(lease.session_id, {})
+        has_it = session is not None and (session.is_held_under(lease) or lease.epoch in seized)
+        return not has_it or not self._lives(lease.replica_id)
 
-    async def orphans(self, replica_id: str, limit: int) -> list[Session]:
+    async def is_alone(self, lease: Lease) -> bool:
+        return not self._has_former(lease.session_id, lease.replica_id, before=lease.epoch)
+
+    async def held(self, replica_id: str) -> list[Lease]:
+        current = [(each.id, each.lease_holder, each.lease_epoch) for each in self._sessions.values()]
+        seized = [(id_, holder, epoch) for id_, its in self._seized.items() for epoch, holder in its.items()]
+        return [Lease(id_, holder, epoch) for id_, holder, epoch in current + seized if holder == replica_id]
+
+    async def orphans(self, replica_id: str, limit: int, *, after: Session | None = None) -> list[Session]:
         found = [
             session
             for session in self._sessions.values()
             if session.phase is SessionPhase.RUNNING
             and (session.lease_holder in (None, replica_id) or not self._lives(session.lease_holder or ""))
+            and not self._has_former(session.id, replica_id)
+            and (after is None or _use(session) > _use(after))
         ]
-        return sorted(found, key=lambda session: (session.last_active_at, session.id))[:limit]
+        return sorted(found, key=_use)[:limit]
 
-    def knows(self, replica_id: str | None) -> bool:
-        """Whether that replica lives, or nobody found yet that it does not."""
-        return replica_id in self._expiries
+    def may_run(self, session: Session) -> bool:
+        """Whether a replica has it, or had it, that lives, or of which nobody found yet that it does not."""
+        seized = self._seized.get(session.id, {})
+        return any(holder in self._expiries for holder in (session.lease_holder, *seized.values()))
 
     def _rival(self, session_id: str, replica_id: str) -> Lease | None:
         if session_id not in self._sessions:
@@ -79,6 +98,22 @@ class MemoryLeases:
             return None
         return Lease(session_id, holder, session.lease_epoch)
 
+    def _has_former(self, session_id: str, replica_id: str, before: int | None = None) -> bool:
+        """Whether it was seized from another living replica that has not given it up."""
+        seized = self._seized.get(session_id, {})
+        earlier = [holder for epoch, holder in seized.items() if before is None or epoch < before]
+        return any(holder != replica_id and self._lives(holder) for holder in earlier)
+
+    def _drop(self, session_id: str, is_over: Callable[[str], bool]) -> None:
+        """Of the leases seized in a session those of such replicas."""
+        seized = self._seized.get(session_id, {})
+        for epoch in [epoch for epoch, holder in seized.items() if is_over(holder)]:
+            del seized[epoch]
+
+    def forget(self, session_id: str) -> None:
+        """It was deleted."""
+        self._seized.pop(session_id, None)
+
     def _take(self, session_id: str, replica_id: str) -> Lease:
         session = self._sessions[session_id]
         epoch = session.lease_epoch + 1
@@ -88,6 +123,10 @@ class MemoryLeases:
     def _lives(self, replica_id: str) -> bool:
         expiry = self._expiries.get(replica_id)
         return expiry is not None and expiry > self._clock.now()
+
+
+def _use(session: Session) -> tuple[datetime, str]:
+    return session.last_active_at, session.id
 
 
 class Bus:

@@ -5,26 +5,28 @@ from dataclasses import fields
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from claude_agent_http.domain.errors import (
     InvalidInputError,
+    LeaseLostError,
     SessionConflictError,
     SessionNotFoundError,
     StorageError,
 )
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus
-from claude_agent_http.store.closed import ClosedSize, closed_sizes, delete_closed
-from claude_agent_http.store.database import Database, insert_new
-from claude_agent_http.store.session_rows import COLUMNS, FIELDS, select_sessions, to_session
+from claude_agent_http.store.closed import delete_closed, expired
+from claude_agent_http.store.closed_sizes import excess
+from claude_agent_http.store.columns import row_of
+from claude_agent_http.store.database import Database, insert_new, rows_of_ids
+from claude_agent_http.store.session_rows import COLUMNS, FIELDS, held_under, select_sessions, to_session
 from claude_agent_http.store.tables import sessions, transcript_entries
 
 _HEADS = select(*(sessions.c[field.name] for field in fields(SessionHead))).where(
     sessions.c.id.in_(bindparam("ids", expanding=True))
 )
 _CREATE_TRIES = 3
-# Both databases allow some 32,000 parameters in a statement.
-_LOOK_UP = 1000
 
 CLOSE_AT_ONCE = 500
 
@@ -45,15 +47,16 @@ class SqlSessionStore:
     async def list_ids(self, *, user_id: str | None, limit: int, after: str | None = None) -> list[str]:
         return await self._database.read(lambda connection: _list_ids(connection, user_id, limit, after))
 
+    async def one_a_folder(self, user_id: str, *, limit: int, after: str | None = None) -> list[Session]:
+        return await self._database.read(lambda connection: _one_a_folder(connection, user_id, limit, after))
+
     async def heads(self, session_ids: Collection[str]) -> dict[str, SessionHead]:
         ids = list(session_ids)
-        parts = [ids[start : start + _LOOK_UP] for start in range(0, len(ids), _LOOK_UP)]
 
         def work(connection: Connection) -> dict[str, SessionHead]:
-            rows = [row for part in parts for row in connection.execute(_HEADS, {"ids": part})]
-            return {row.id: SessionHead(*row) for row in rows}
+            return {row.id: SessionHead(*row) for row in rows_of_ids(connection, _HEADS, ids)}
 
-        return await self._database.read(work) if parts else {}
+        return await self._database.read(work) if ids else {}
 
     async def count(self, status: SessionStatus) -> int:
         query = select(func.count()).where(sessions.c.status == status)
@@ -67,21 +70,17 @@ class SqlSessionStore:
     async def close_unused(self, before: datetime) -> list[str]:
         return await self._database.write(lambda connection: _close_unused(connection, before))
 
-    async def delete_closed(self, through: datetime) -> list[Session]:
-        return await self._database.write(partial(delete_closed, through=through))
+    async def expired(self, through: datetime) -> list[list[str]]:
+        return await self._database.read(partial(expired, through=through))
+
+    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
+        return await self._database.write(partial(delete_closed, ids=session_ids, through=through))
 
     async def excess(self, most_bytes: int) -> datetime | None:
-        room = most_bytes
-        behind: ClosedSize | None = None
-        while sizes := await self._database.read(partial(closed_sizes, behind=behind)):
-            for behind in sizes:
-                room -= behind.size
-                if room < 0:
-                    return behind.last_active_at
-        return None
+        return await excess(self._database, most_bytes)
 
-    async def delete(self, session_id: str) -> None:
-        await self._database.write(lambda connection: _delete(connection, session_id))
+    async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:
+        await self._database.write(lambda connection: _delete(connection, session_id, lease))
 
 
 def _create(connection: Connection, session: Session) -> Session:
@@ -136,13 +135,23 @@ def _list_ids(connection: Connection, user_id: str | None, limit: int, after: st
         query = query.where(sessions.c.user_id == user_id)
     if after is not None:
         position = select(sessions.c.created_at, sessions.c.id).where(sessions.c.id == after)
+        if user_id is not None:  # else the answer would tell of others' sessions whether they exist
+            position = position.where(sessions.c.user_id == user_id)
         behind = connection.execute(position).first()
         if behind is None:
             raise unknown_position()
         age = (sessions.c.created_at, sessions.c.id)
-        values = [literal(value, column.type) for value, column in zip(behind, age, strict=True)]
-        query = query.where(tuple_(*age) < tuple_(*values))
+        query = query.where(tuple_(*age) < row_of(age, behind))
     return list(connection.execute(query).scalars())
+
+
+def _one_a_folder(connection: Connection, user_id: str, limit: int, after: str | None) -> list[Session]:
+    used = and_(sessions.c.user_id == user_id, sessions.c.message_count > 0)
+    if after is not None:
+        used = and_(used, sessions.c.cwd > after)
+    one = select(func.min(sessions.c.id)).where(used).group_by(sessions.c.cwd).order_by(sessions.c.cwd)
+    query = select_sessions().where(sessions.c.id.in_(one.limit(limit))).order_by(sessions.c.cwd)
+    return [to_session(row) for row in connection.execute(query)]
 
 
 def _set_status(connection: Connection, session_id: str, status: SessionStatus, at: datetime) -> Session:
@@ -167,8 +176,11 @@ def _close_unused(connection: Connection, before: datetime) -> list[str]:
     return sorted(connection.execute(change.returning(sessions.c.id)).scalars())
 
 
-def _delete(connection: Connection, session_id: str) -> None:
+def _delete(connection: Connection, session_id: str, lease: Lease | None) -> None:
     gone = delete(sessions).where(sessions.c.id == session_id).returning(sessions.c.id)
+    if lease is not None:
+        gone = gone.where(*held_under(lease))
     if connection.execute(gone).first() is None:
-        raise SessionNotFoundError(session_id)
+        _get(connection, session_id)
+        raise LeaseLostError(session_id)
     connection.execute(delete(transcript_entries).where(transcript_entries.c.session_id == session_id))

@@ -1,15 +1,24 @@
 """The SQL store: one database behind its ports."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
-from claude_agent_http.ports import Clock, Wakeups
+from claude_agent_http.domain.errors import ServiceLockedError, StorageError
+from claude_agent_http.ports import ApiKeys, Clock, Wakeups
 from claude_agent_http.store import schema
+from claude_agent_http.store.api_keys import SqlApiKeys
+from claude_agent_http.store.audit import SqlAuditLog
 from claude_agent_http.store.database import Database
 from claude_agent_http.store.events import SqlEventLog
 from claude_agent_http.store.leases import SqlLeases
+from claude_agent_http.store.server_clock import ServerClock
 from claude_agent_http.store.sessions import SqlSessionStore
 from claude_agent_http.store.transcripts import SqlTranscriptStore
+from claude_agent_http.store.usage import SqlUsageStore
 from claude_agent_http.store.writes import Writes
+
+_KEYS_SINCE = "0003"
 
 
 class SqlStore:
@@ -17,13 +26,17 @@ class SqlStore:
 
     def __init__(self, database: Database, clock: Clock, wakeups: Wakeups) -> None:
         self._database = database
+        self.clock = ServerClock(clock)
         self.is_shared = database.is_shared
         self.wakeups = wakeups
-        self._writes = Writes(database, clock)
+        self._writes = Writes(database, self.clock)
         self.events = SqlEventLog(database, self._writes)
         self.sessions = SqlSessionStore(database)
         self.transcripts = SqlTranscriptStore(database, self._writes)
-        self.leases = SqlLeases(database, clock)
+        self.leases = SqlLeases(database, self.clock)
+        self.api_keys = SqlApiKeys(database)
+        self.usage = SqlUsageStore(database, self.clock)
+        self.audit = SqlAuditLog(database)
 
     async def open(self) -> None:
         try:
@@ -38,6 +51,9 @@ class SqlStore:
 
     async def ping(self) -> None:
         await self._database.ping()
+
+    async def scrub(self) -> bool:
+        return await self._database.scrub()
 
     async def close(self) -> None:
         try:
@@ -68,3 +84,31 @@ async def current_revision(database: Database) -> str | None:
         return await database.read(schema.usable_revision)
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def api_keys(database: Callable[[], Database], *, prepare: bool) -> AsyncIterator[ApiKeys]:
+    """The keys of a database, also while a service uses it. `prepare`: it gets this code's schema first.
+
+    Raises StorageError.
+    """
+    try:
+        if prepare:
+            await migrate(database())
+    except ServiceLockedError:  # then its service has made the schema
+        pass
+    opened = database()
+    try:
+        await opened.connect(exclusive=False)
+        _check_knows_keys(await opened.read(schema.usable_revision))
+        yield SqlApiKeys(opened)
+    finally:
+        await opened.close()
+
+
+def _check_knows_keys(revision: str | None) -> None:
+    if revision is None or revision < _KEYS_SINCE:
+        raise StorageError(
+            f"the database is of an older version (its schema is {revision}), which knows no API keys; start "
+            "this version of the service first"
+        )

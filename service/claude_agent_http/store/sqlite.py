@@ -3,7 +3,9 @@
 import asyncio
 import os
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -86,13 +88,23 @@ class SqliteDatabase:
     async def write(self, work: Work[T], *, repeatable: bool = False) -> T:
         return await self._run(self._writer_thread, self._writer, work)
 
-    async def urgent(self, work: Work[T]) -> T:
+    async def urgent(self, work: Work[T], *, patience: float) -> T:
         return await self.write(work)
 
     async def ping(self) -> None:
         with translated(self._name):
             async with asyncio.timeout(_PING_SECONDS):
                 await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+
+    async def scrub(self) -> bool:
+        return await self._call(self._writer_thread, self._empty_log)
+
+    def _empty_log(self) -> bool:
+        with translated(self._name), closing(self._writer.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            row = cursor.fetchone()
+            return row is not None and row[0] == 0  # the first says whether it was busy
 
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
@@ -106,9 +118,11 @@ class SqliteDatabase:
         self._lock.release()
 
     async def _run(self, threads: ThreadPoolExecutor, engine: Engine, work: Work[T]) -> T:
-        transaction = partial(_transact, self._name, engine, work)
+        return await self._call(threads, partial(_transact, self._name, engine, work))
+
+    async def _call(self, threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
         try:
-            running = asyncio.get_running_loop().run_in_executor(threads, transaction)
+            running = asyncio.get_running_loop().run_in_executor(threads, call)
         except RuntimeError as error:  # the threads are shut down
             raise StorageError(f"{self._name}: the store is closed") from error
         return await running

@@ -26,14 +26,25 @@ class InnerServer:
     """`async with InnerServer(app, host, port) as server:` serves `app` until the block ends; port 0 is any
     free one, which `server.address` tells.
 
-    Requests under way at the end have `grace_seconds` to finish; then their connections are closed.
+    Requests under way at the end have `grace_seconds` to finish; then their connections are closed. One that
+    nobody uses is closed after `idle_seconds`. `strict` takes the parser that bounds headers, at the cost of
+    speed: for clients that are not trusted.
     No signal handler is installed and no logging configured. Raises InnerServerError when it cannot start.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, grace_seconds: float = 2) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        grace_seconds: float = 2,
+        idle_seconds: int = 5,
+        strict: bool = False,
+    ) -> None:
         self._grace_seconds = grace_seconds
         self._host, self._port = host, port
-        self._server = _Server(_config(app))
+        self._server = _Server(_config(app, idle_seconds, strict=strict))
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -93,8 +104,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+def _config(app: ASGIApp, idle_seconds: int, *, strict: bool) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11" if strict else "auto",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=idle_seconds,
+    )
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -7,6 +7,9 @@ from contextlib import ExitStack, contextmanager
 
 __all__ = ["CannotListenError", "bound_socket", "listeners"]
 
+_UNHEARD_MILLISECONDS = 60_000
+"""A peer that acknowledges nothing of what was sent for so long is gone, also where we closed already."""
+
 
 class CannotListenError(Exception):
     """`found` is what stands in the way, `advice` what to do; `in_use`: another program listens there."""
@@ -55,6 +58,8 @@ def bound_socket(family: int, address: tuple[object, ...]) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if (unheard := getattr(socket, "TCP_USER_TIMEOUT", None)) is not None:  # its connections inherit it
+            bound.setsockopt(socket.IPPROTO_TCP, unheard, _UNHEARD_MILLISECONDS)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)

@@ -10,5 +10,9 @@ __all__ = ["LoopbackServer"]
 class LoopbackServer(InnerServer):
     """`async with LoopbackServer(app) as server:` serves `app` at `server.url`."""
 
-    def __init__(self, app: ASGIApp, *, grace_seconds: float = 2) -> None:
-        super().__init__(app, "127.0.0.1", 0, grace_seconds=grace_seconds)
+    def __init__(
+        self, app: ASGIApp, *, grace_seconds: float = 2, idle_seconds: int = 5, strict: bool = False
+    ) -> None:
+        super().__init__(
+            app, "127.0.0.1", 0, grace_seconds=grace_seconds, idle_seconds=idle_seconds, strict=strict
+        )

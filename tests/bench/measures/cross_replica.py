@@ -1,12 +1,15 @@
-"""From an append on one replica to a reader of another one, both on one PostgreSQL."""
+"""From an append on one replica to a reader of another one, both on one PostgreSQL, all sessions talking at
+once at a steady pace. The replica that appends has a runtime that costs nothing."""
 
-import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 
-from tests.bench.bench import SHORT_TURN, Bench
+from tests.bench.bench import Bench
 from tests.bench.figure import Figure, Finding, NotMeasured, Target, distribution
 from tests.bench.http_side import HttpSide, http_side
+from tests.bench.machine import usage
 from tests.bench.measures.readers import take_turns
 from tests.bench.postgres_side import postgres, why_no_postgres
 from tests.bench.processes import Running, service
@@ -18,6 +21,10 @@ __all__ = ["measure"]
 _NAME = "cross_replica.append"
 _WHAT = "from an append on one replica to its arrival at a reader of another one, same PostgreSQL"
 _BLOCKS = 3
+_PACED = str(Path(__file__).parents[1] / "paced_service.py")
+_EVERY_SECONDS = 1.0
+_EVENTS_A_MESSAGE = 3
+_SIDES = ("writer", "reader")
 
 
 async def measure(bench: Bench) -> list[Finding]:
@@ -35,6 +42,8 @@ def _replica(bench: Bench, server: PostgresServer, name: str) -> AbstractAsyncCo
     return service(
         bench.folder / name,
         bench.model.url,
+        program=(_PACED,),
+        max_concurrent=200,
         session_storage="postgresql",
         session_pg_host=server.socket_folder,
         session_pg_database="postgres",
@@ -46,27 +55,44 @@ def _replica(bench: Bench, server: PostgresServer, name: str) -> AbstractAsyncCo
 
 async def _figure(bench: Bench, writer: Running, reader: Running) -> Figure:
     """Both ways in blocks by turns, so that a noisy machine disturbs both."""
-    each, rounds = bench.count(10, 2), bench.count(4, 1)
+    count, messages = bench.count(100, 10), bench.count(10, 2)
     direct: list[float] = []
     across: list[float] = []
+    spent = [0.0, 0.0]
     async with http_side(writer.url) as http:
-        sessions = [await http.create(f"user-{number}") for number in range(bench.count(10, 2))]
-        await asyncio.gather(*(http.chat(session_id, SHORT_TURN) for session_id in sessions))
+        sessions = [await http.create(f"user-{number}") for number in range(count)]
+        talking = {one: _message(number / count, messages) for number, one in enumerate(sessions)}
         for _ in range(_BLOCKS):
-            direct += await _block(http, writer.url, sessions, each, rounds)
-            across += await _block(http, reader.url, sessions, each, rounds)
-    streams = len(sessions) * each
+            direct += await _block(http, writer.url, talking)
+            before = _cpu_seconds(writer, reader)
+            across += await _block(http, reader.url, talking)
+            after = _cpu_seconds(writer, reader)
+            spent = [sum(each) for each in zip(spent, after, (-one for one in before), strict=True)]
     return Figure.of(
         across,
         name=_NAME,
-        what=f"{_WHAT}; {streams} streams of {len(sessions)} sessions",
+        what=f"{_WHAT}; {count} streams of as many sessions that all talk at once, "
+        f"{count * _EVENTS_A_MESSAGE / _EVERY_SECONDS:g} events/s in all",
         unit="ms",
         targets=(Target("p99", 50),),
         compared_with={"name": "readers of the replica that appends", **distribution(direct)},
+        details={
+            f"{side}_cpu_ms_an_event": seconds * 1e3 / len(across)
+            for side, seconds in zip(_SIDES, spent, strict=True)
+        },
     )
 
 
-async def _block(http: HttpSide, url: str, sessions: Sequence[str], each: int, rounds: int) -> list[float]:
-    """The delays at `each` readers of every session, which all read at `url`."""
-    async with following(url, [*sessions] * each) as readers:
-        return await take_turns(http, sessions, readers, rounds, readers_each=each)
+def _cpu_seconds(*replicas: Running) -> list[float]:
+    return [usage(replica.pid).cpu_seconds for replica in replicas]
+
+
+def _message(part: float, messages: int) -> str:
+    """The sessions begin at even distances, each in its part of the time between two messages."""
+    return json.dumps({"first": part * _EVERY_SECONDS, "every": _EVERY_SECONDS, "messages": messages})
+
+
+async def _block(http: HttpSide, url: str, talking: Mapping[str, str]) -> list[float]:
+    """The delays at a reader of every session, which all read at `url`."""
+    async with following(url, [*talking]) as readers:
+        return await take_turns(http, talking, readers, 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 from tests.bench.bench import SHORT_TURN, Bench
 from tests.bench.figure import Figure, Target, distribution
@@ -26,9 +26,9 @@ async def measure(bench: Bench) -> list[Figure]:
         http_side(running.url) as http,
     ):
         sessions = [await http.create(f"user-{number}") for number in range(count)]
-        talking = sessions[:_TALKING]
+        talking = dict.fromkeys(sessions[:_TALKING], SHORT_TURN)
         await asyncio.gather(*(http.chat(session_id, SHORT_TURN) for session_id in talking))
-        async with following(running.url, talking) as few:
+        async with following(running.url, [*talking]) as few:
             alone = await take_turns(http, talking, few, rounds)
         before = usage(running.pid)
         async with following(running.url, sessions) as many:
@@ -54,7 +54,8 @@ async def measure(bench: Bench) -> list[Figure]:
         Figure.of(
             beside,
             name="readers.append",
-            what=f"from an append to its arrival at a reader, {_TALKING} sessions talking, {count:,} readers",
+            what=f"from an append to its arrival at a reader, {_TALKING} sessions talking at once, "
+            f"{count:,} readers",
             unit="ms",
             compared_with={"name": f"the same with {_TALKING} readers", **distribution(alone)},
         ),
@@ -62,21 +63,27 @@ async def measure(bench: Bench) -> list[Figure]:
 
 
 async def take_turns(
-    http: HttpSide, session_ids: Sequence[str], readers: Readers, rounds: int, *, readers_each: int = 1
+    http: HttpSide, talking: Mapping[str, str], readers: Readers, rounds: int
 ) -> list[float]:
-    """The delays of all events of turns that the sessions take one after another; each session has
-    `readers_each` of the readers. Raises when a reader misses one."""
+    """The delays of all events of turns that sessions take all at once, each with its own message; each
+    session has one of the readers. Raises when a reader misses one."""
     delays: list[float] = []
-    last_seqs = {session_id: await _last_seq(http, session_id) for session_id in session_ids}
+    before = await _last_seqs(http, talking, dict.fromkeys(talking, 0))
     for _ in range(rounds):
-        for session_id, before in last_seqs.items():
-            await http.chat(session_id, SHORT_TURN)
-            last_seqs[session_id] = await _last_seq(http, session_id, after=before)
-            await readers.received((last_seqs[session_id] - before) * readers_each)
-            delays += readers.take_delays()
+        await asyncio.gather(*(http.chat(session_id, text) for session_id, text in talking.items()))
+        after = await _last_seqs(http, talking, before)
+        await readers.received(sum(after.values()) - sum(before.values()))
+        delays += readers.take_delays()
+        before = after
     return delays
 
 
-async def _last_seq(http: HttpSide, session_id: str, *, after: int = 0) -> int:
+async def _last_seqs(http: HttpSide, session_ids: Iterable[str], after: Mapping[str, int]) -> dict[str, int]:
+    return {
+        session_id: await _last_seq(http, session_id, after=after[session_id]) for session_id in session_ids
+    }
+
+
+async def _last_seq(http: HttpSide, session_id: str, *, after: int) -> int:
     page = json.loads(await http.get(f"/api/v1/sessions/{session_id}/events?after={after}&limit=1000"))
-    return int(page["data"][-1]["seq"])
+    return int(page["data"][-1]["seq"]) if page["data"] else after

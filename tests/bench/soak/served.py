@@ -21,7 +21,7 @@ def _tell(file: Path, every_seconds: float) -> None:
         tasks = sum(type(one) is asyncio.Task and not one.done() for one in gc.get_objects())
         fresh.write_text(str(tasks), encoding="ascii")
         os.replace(fresh, file)
-        time.sleep(every_seconds)
+        time.sleep(every_seconds)  # A gauge's pace: what it counts gives no sign when it changes.
 
 
 if __name__ == "__main__":

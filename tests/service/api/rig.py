@@ -11,12 +11,25 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from claude_agent_http.api import Health, ServiceInfo, create_api
+from claude_agent_http.api import AuditParts, Health, IsolationInfo, ServiceInfo, create_api
 from claude_agent_http.domain.event import Event, NewEvent
 from claude_agent_http.domain.lease import Lease
-from claude_agent_http.engine import Engine, Limits
-from claude_agent_http.ports import EventLog, Leases, SessionStore, Store, TranscriptStore, Wakeups
+from claude_agent_http.domain.usage import BudgetLimits
+from claude_agent_http.engine import AuditTrail, Budgets, Engine, KeyRing, Ledger, Limits, TurnRates
+from claude_agent_http.ports import (
+    ApiKeys,
+    AuditLog,
+    Clock,
+    EventLog,
+    Leases,
+    SessionStore,
+    Store,
+    TranscriptStore,
+    UsageStore,
+    Wakeups,
+)
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
+from claude_agent_http.runtime.workspace_files import FolderFiles
 from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store import memory_store
 from claude_agent_http.system.clock import SystemClock
@@ -71,6 +84,22 @@ class FaultyStore:
         return self.inner.wakeups
 
     @property
+    def usage(self) -> UsageStore:
+        return self.inner.usage
+
+    @property
+    def audit(self) -> AuditLog:
+        return self.inner.audit
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        return self.inner.api_keys
+
+    @property
+    def clock(self) -> Clock:
+        return self.inner.clock
+
+    @property
     def is_shared(self) -> bool:
         return self.inner.is_shared
 
@@ -79,6 +108,9 @@ class FaultyStore:
 
     async def ping(self) -> None:
         await self.inner.ping()
+
+    async def scrub(self) -> bool:
+        return await self.inner.scrub()
 
     async def close(self) -> None:
         await self.inner.close()
@@ -110,9 +142,11 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(folder: Path, limits: Limits | None = None, **options: Any) -> AsyncIterator[Service]:
+async def serving(
+    folder: Path, limits: Limits | None = None, *, budgets: BudgetLimits | None = None, **options: Any
+) -> AsyncIterator[Service]:
     """A service that runs in this event loop."""
-    service = build(folder, limits, **options)
+    service = build(folder, limits, budgets=budgets, **options)
     await service.engine.start()
     try:
         yield service
@@ -121,14 +155,24 @@ async def serving(folder: Path, limits: Limits | None = None, **options: Any) ->
         await service.engine.stop(0)
 
 
-def build(folder: Path, limits: Limits | None = None, **options: Any) -> Service:
+def build(
+    folder: Path,
+    limits: Limits | None = None,
+    turns: TurnRates | None = None,
+    *,
+    budgets: BudgetLimits | None = None,
+    **options: Any,
+) -> Service:
     """A service that is not started yet; `options` go to `create_api`."""
     clock, ids = SystemClock(), RandomIds()
     inner = memory_store(clock)
     store = FaultyStore(inner, FaultyLog(inner.events))
     runtimes = FakeRuntimeFactory(ids)
     limits = limits or Limits(prestart=False, interrupt_grace_seconds=0.3, max_turns_at_once=50)
-    engine = Engine(store, runtimes, FolderWorkspaces(folder), clock, ids, limits, lambda: 100)
+    workspaces = FolderWorkspaces(folder)
+    spending = Budgets(budgets or BudgetLimits(), Ledger(store.usage, clock, "rig"), clock)
+    parts = (store, runtimes, workspaces, clock, ids, limits, lambda: 100)
+    engine = Engine(*parts, rates=turns, budgets=spending)
     state: dict[str, Any] = {"status": "healthy", "reason": None}
 
     async def health() -> Health:
@@ -141,13 +185,23 @@ def build(folder: Path, limits: Limits | None = None, **options: Any) -> Service
             storage_type="memory",
             uptime_seconds=1.5,
             model="demo",
+            isolation=IsolationInfo("required", 7),
         )
 
     async def ready() -> str | None:
         reason: str | None = state["reason"]
         return reason
 
-    api = create_api(engine, ServiceInfo(version="1.2.3", model_mode="demo"), health, ready, **options)
+    info = ServiceInfo(version="1.2.3", model_mode="demo")
+    trail = AuditTrail(store.audit, clock)
+    audit = AuditParts(trail, clock, ids, is_on=True)
+    options = {
+        "authenticator": None,
+        "audit": audit,
+        "key_ring": KeyRing(store.api_keys, clock, ids),
+        **options,
+    }
+    api = create_api(engine, info, health, ready, FolderFiles(folder), **options)
     service = Service(api, engine, store, runtimes, state, folder)
     default = runtimes.play
     runtimes.play = lambda prompt: service.says.get(prompt) or default(prompt)

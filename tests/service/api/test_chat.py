@@ -185,12 +185,15 @@ async def test_draining(chat, service, session_id):
         (ErrorKind.MODEL_RATE_LIMITED, 503, "30"),
         (ErrorKind.MODEL_AUTHENTICATION, 502, None),
         (ErrorKind.MODEL_REQUEST_FAILED, 502, None),
+        (ErrorKind.MODEL_NOT_ALLOWED, 502, None),
+        (ErrorKind.BUDGET_REACHED, 402, None),
         (ErrorKind.MAX_TURNS, 502, None),
         (ErrorKind.RUNTIME_DIED, 502, None),
         (ErrorKind.RUNTIME_START_FAILED, 502, None),
         (ErrorKind.RUNTIME_UNRESPONSIVE, 502, None),
         (ErrorKind.STORAGE_FAILED, 503, "5"),
         (ErrorKind.STORAGE_FULL, 507, None),
+        (ErrorKind.QUOTA_EXCEEDED, 507, None),
         (ErrorKind.SERVICE_RESTARTED, 503, "5"),
         (ErrorKind.INTERNAL, 500, None),
         (ErrorKind.INTERRUPTED, 409, None),
@@ -206,7 +209,14 @@ async def test_every_failure_of_a_turn(chat, service, kind, status, wait):
 
 def test_no_failure_is_left_out():
     marks = test_every_failure_of_a_turn.pytestmark[0].args[1]
-    assert {case[0] for case in marks} == set(ErrorKind)
+    assert {case[0] for case in marks} == set(ErrorKind) - {ErrorKind.DAY_BUDGET_REACHED}
+
+
+async def test_a_day_budget_spent_in_a_turn_comes_back_with_the_next_utc_day(chat, service):
+    service.says["hello"] = [Fail(TurnError(ErrorKind.DAY_BUDGET_REACHED, "spent"))]
+    answer = await chat("hello")
+    assert problem(answer, 429)["type"].endswith(":day_budget_reached")
+    assert 0 < int(answer.headers["retry-after"]) <= 86_400
 
 
 async def test_max_turns_is_an_answer_when_something_was_done(chat, service):

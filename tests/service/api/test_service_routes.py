@@ -28,6 +28,7 @@ async def test_health_has_every_field_of_the_former_service(client, create):
     assert answer.status_code == 200
     body = answer.json()
     assert body.pop("model")["mode"] == "demo"
+    assert body.pop("isolation") == {"mode": "required", "landlock": 7, "missing": []}
     assert body == {
         "status": "healthy",
         "version": "1.2.3",

@@ -34,7 +34,8 @@ async def test_create_answers_with_the_session(client, service):
     assert session["metadata"] == given["metadata"]
     assert datetime.fromisoformat(session["created_at"]).tzinfo is not None
     assert uuid.UUID(session["session_id"])
-    assert (await client.get(f"{SESSIONS}/{session['session_id']}")).json() == session
+    read = (await client.get(f"{SESSIONS}/{session['session_id']}")).json()
+    assert read == {**session, "pending_approvals": []}
 
 
 @pytest.mark.parametrize("extra", [{"metadata": None, "subdir": None, "session_id": None}, {"unknown": 1}])

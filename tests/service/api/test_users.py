@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from tests.service.api.rig import problem, take
 
-from claude_agent_http.domain.errors import FilesElsewhereError, StorageError, WorkspaceError
+from claude_agent_http.domain.api_key import ApiKey, KeyScope
+from claude_agent_http.domain.errors import FilesElsewhereError, NotDeletedError, StorageError, WorkspaceError
 from claude_agent_http.runtime.fake import Hang, Say
 
 USERS = "/api/v1/users"
@@ -37,6 +39,14 @@ async def test_erase_says_what_went_and_can_be_repeated(client, create, service,
         assert answer.status_code == 200
         assert answer.json() == {"user_id": user, "sessions_deleted": 0, "files_deleted": 0}
     assert await create(client, user_id="alice") not in mine
+
+
+async def test_the_users_keys_go_too(client, service):
+    keys = service.store.api_keys
+    for number, user_id in enumerate(["alice", "bob"]):
+        await keys.add(ApiKey(str(number), "a key", "digest", KeyScope(user_id), datetime.now(UTC)))
+    assert (await client.delete(f"{USERS}/alice")).status_code == 200
+    assert [key.scope.user_id for key in await keys.page(limit=9)] == ["bob"]
 
 
 async def test_a_stream_ends_with_the_deletion_as_after_a_sessions_delete(wire, create, service):
@@ -89,7 +99,8 @@ async def test_a_path_is_no_user(client, create, service, path):
     ("error", "status", "kind"),
     [
         (WorkspaceError("not all files could be removed: /users/alice/x"), 500, "workspace_failed"),
-        (FilesElsewhereError("6f1ed002", "/users/alice"), 503, "files_elsewhere"),
+        (FilesElsewhereError("6f1ed002", "/users/alice", "ask another"), 503, "files_elsewhere"),
+        (NotDeletedError("6f1ed002", "another replica has not ended its agent"), 503, "not_deleted"),
     ],
 )
 async def test_what_stays_is_no_success(client, create, service, error, status, kind):

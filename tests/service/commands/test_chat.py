@@ -30,10 +30,12 @@ class StandIn:
 
     url: str = ""
     messages: list[str] = field(default_factory=list)
-    users: list[str] = field(default_factory=list)
+    users: list[str | None] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
     interrupts: list[str] = field(default_factory=list)
     interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    shown: list[str | None] = field(default_factory=list)
+    """The Authorization of each request that it had to know."""
 
     def app(self) -> Starlette:
         return Starlette(
@@ -46,8 +48,11 @@ class StandIn:
         )
 
     async def create(self, request: Request) -> Response:
-        user = (await request.json())["user_id"]
+        user = (await request.json()).get("user_id")
         self.users.append(user)
+        self.shown.append(request.headers.get("authorization"))
+        if self.shown[-1] == "Bearer wrong":
+            return JSONResponse({"detail": "the credential is not known"}, 401)
         if user == "full":
             return JSONResponse({"detail": "no room for user full"}, 429)
         return JSONResponse({"session_id": SESSION}, 201)
@@ -64,6 +69,7 @@ class StandIn:
         return JSONResponse({})
 
     async def stream(self, request: Request) -> Response:
+        self.shown.append(request.headers.get("authorization"))
         asked = await request.json()
         message = asked["message"].strip()
         self.messages.append(message)
@@ -84,6 +90,12 @@ class StandIn:
             return
         if message == "fail":
             yield data({"type": "error", "error": "the model is away"})
+            return
+        if message == "ask":
+            asked = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "approval_id": "sevt_1"}
+            yield data({"type": "approval_required", **asked})
+            yield data({"type": "of a later version"})
+            yield data({"type": "done"})
             return
         if message in {"wait", "hang"}:
             yield data({"type": "text_delta", "text": "waiting"})
@@ -124,6 +136,35 @@ def test_one_message(service: StandIn, tmp_path: Path):
     assert '[Bash] {"command": "ls"}' in ended.stderr
     assert f"session {SESSION}" in ended.stderr
     assert (service.users, service.messages) == (["alice"], ["hi"])
+
+
+def test_a_tool_that_waits_is_told_and_what_is_not_known_is_passed_over(service: StandIn, tmp_path: Path):
+    ended = run("chat", "--url", service.url, "--once", "ask", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert f"/api/v1/sessions/{SESSION}/approvals/sevt_1" in ended.stderr
+
+
+@pytest.mark.parametrize("user", [None, "alice"])
+def test_a_key_is_shown_and_says_who_the_user_is(service: StandIn, tmp_path: Path, user: str | None):
+    env = {"HOME": str(tmp_path), "CLAUDE_AGENT_API_KEY": "cah_1_2"}
+    whose = ["--user", user] if user else []
+    ended = run("chat", "--url", service.url, "--once", "hi", *whose, cwd=tmp_path, env=env)
+    assert ended.returncode == 0
+    assert (service.users, service.shown) == ([user], ["Bearer cah_1_2"] * 2)
+    assert "cah_1_2" not in ended.stdout + ended.stderr
+    run("chat", "--url", service.url, "--once", "hi", "--api-key", "other", cwd=tmp_path, env=env)
+    assert service.shown[-1] == "Bearer other"
+
+
+def test_without_a_key_none_is_shown_and_a_refusal_says_how(service: StandIn, tmp_path: Path):
+    env = {"HOME": str(tmp_path), "CLAUDE_AGENT_API_KEY": ""}
+    assert run("chat", "--url", service.url, "--once", "hi", cwd=tmp_path, env=env).returncode == 0
+    assert (service.users, service.shown) == (["me"], [None, None])
+    for key, said in (("wrong", "CLAUDE_AGENT_API_KEY"), ("two words", "without spaces")):
+        ended = run("chat", "--url", service.url, "--once", "hi", "--api-key", key, cwd=tmp_path)
+        assert ended.returncode == 1
+        assert said in ended.stderr
+        assert key not in ended.stderr
 
 
 @pytest.mark.parametrize(("given", "asked"), [([], 600), (["--timeout", "7"], 7)])

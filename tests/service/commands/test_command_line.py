@@ -12,7 +12,7 @@ from tests.service.commands.program import LIMIT_SECONDS, command, environment, 
 
 import claude_agent_http
 from claude_agent_http.commands.serve import banner
-from claude_agent_http.settings import load_settings
+from claude_agent_http.settings import insecurity, load_settings, refusal
 
 COMMANDS = ["serve", "chat", "config", "doctor", "migrate", "demo-model"]
 
@@ -174,6 +174,55 @@ def test_what_a_starting_service_says(environ: dict[str, str], label: str, wante
     facts = banner(load_settings(environ, tmp_path).settings)
     assert wanted in facts[label]
     assert "hush" not in str(facts)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"CLAUDE_AGENT_API_HOST": "0.0.0.0"},
+        {"CLAUDE_AGENT_CONTAINER": "yes"},
+        {"CLAUDE_AGENT_API_HOST": "::"},
+    ],
+)
+def test_others_reach_no_service_that_asks_nobody(environ: dict[str, str], tmp_path: Path):
+    ended = run("serve", cwd=tmp_path, env={"HOME": str(tmp_path), **environ})
+    assert ended.returncode == 2
+    assert "CLAUDE_AGENT_AUTH=api-keys" in ended.stderr
+    assert "CLAUDE_AGENT_INSECURE=true" in ended.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "refused", "warns"),
+    [
+        ({}, False, False),
+        ({"CLAUDE_AGENT_INSECURE": "true"}, False, False),
+        ({"CLAUDE_AGENT_API_HOST": "localhost"}, False, False),
+        ({"CLAUDE_AGENT_API_HOST": "127.0.0.2"}, False, False),
+        ({"CLAUDE_AGENT_API_HOST": "::1"}, False, False),
+        ({"CLAUDE_AGENT_API_HOST": "0.0.0.0"}, True, False),
+        ({"CLAUDE_AGENT_API_HOST": "10.0.0.1"}, True, False),
+        ({"CLAUDE_AGENT_API_HOST": "agents.example"}, True, False),
+        ({"CLAUDE_AGENT_API_HOST": "0.0.0.0", "CLAUDE_AGENT_INSECURE": "true"}, False, True),
+        ({"CLAUDE_AGENT_API_HOST": "0.0.0.0", "CLAUDE_AGENT_AUTH": "api-keys"}, False, False),
+        ({"CLAUDE_AGENT_CONTAINER": "yes", "CLAUDE_AGENT_INSECURE": "true"}, False, True),
+        ({"CLAUDE_AGENT_CONTAINER": "yes", "CLAUDE_AGENT_AUTH": "api-keys"}, False, False),
+    ],
+)
+def test_who_may_reach_a_service_that_asks_nobody(environ, refused, warns, tmp_path: Path):
+    settings = load_settings(environ, tmp_path).settings
+    assert (refusal(settings) is not None, insecurity(settings) is not None) == (refused, warns)
+    assert ("INSECURE" in banner(settings)["callers"]) == warns
+
+
+def test_an_insecure_start_warns_in_its_log_too(tmp_path: Path):
+    env = {"CLAUDE_AGENT_API_HOST": "0.0.0.0", "CLAUDE_AGENT_INSECURE": "true", "HOME": str(tmp_path)}
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = run("serve", "--port", port, cwd=tmp_path, env=env)
+    lines = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    assert [line["level"] for line in lines if "INSECURE" in line["event"]] == ["warning"]
+    assert "callers: INSECURE" in ended.stdout
 
 
 def test_a_service_without_metrics_says_nothing_of_them(tmp_path: Path):

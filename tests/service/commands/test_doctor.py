@@ -1,33 +1,19 @@
 """doctor on good and broken set-ups: what it finds, what it advises, and its exit code."""
 
-import asyncio
 import json
 import os
 import socket
-import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.pgbouncer import PgBouncer
-from tests.postgres import PostgresServer
 from tests.service.commands.program import run
+from tests.service.commands.set_up import V, found, script, sound
 
 from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_cpu
-from claude_agent_http.commands.doctor.command import examine
-from claude_agent_http.commands.doctor.finding import Finding
+from claude_agent_http.commands.doctor.callers import check_callers
 from claude_agent_http.commands.doctor.memory import available_mb, check_memory
 from claude_agent_http.commands.doctor.system import check_system
 from claude_agent_http.settings import load_settings
-
-V = "CLAUDE_AGENT_"
-
-
-@pytest.fixture
-def cli(tmp_path: Path) -> Path:
-    return script(tmp_path, "echo '9.9.9 (Stand-in)'")
 
 
 def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
@@ -37,6 +23,7 @@ def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
     assert (ended.returncode, content["ok"]) == (0, True)
     assert {finding["name"] for finding in content["findings"]} == {
         "system",
+        "isolation",
         "home",
         "configuration",
         "model key",
@@ -45,6 +32,7 @@ def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
         "database folder",
         "disk space",
         "database",
+        "callers",
         "port",
         "metrics port",
         "cpu",
@@ -52,6 +40,33 @@ def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
         "memory",
     }
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("environ", "level", "said"),
+    [
+        ({}, "ok", "only this machine"),
+        ({f"{V}API_HOST": "0.0.0.0"}, "fail", "CLAUDE_AGENT_INSECURE=true"),
+        ({f"{V}API_HOST": "0.0.0.0", f"{V}INSECURE": "yes"}, "warn", "CLAUDE_AGENT_AUTH=api-keys"),
+        ({f"{V}AUTH": "api-keys"}, "warn", "keys create"),
+    ],
+)
+def test_who_may_call(environ: dict[str, str], level: str, said: str, tmp_path: Path):
+    finding = check_callers(load_settings(environ, tmp_path).settings)
+    assert finding.level == level
+    assert said in f"{finding.found} {finding.advice}"
+    assert not (tmp_path / "data").exists()
+
+
+def test_keys_in_the_database_and_in_files_are_found(tmp_path: Path):
+    environ = {f"{V}AUTH": "api-keys"}
+    assert run("keys", "create", "ci", "--act-as", cwd=tmp_path).returncode == 0
+    assert check_callers(load_settings(environ, tmp_path).settings).level == "ok"
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "ci").write_text("k" * 30)
+    environ |= {f"{V}AUTH_KEYS_DIR": "keys", f"{V}SESSION_STORAGE": "memory"}
+    finding = check_callers(load_settings(environ, tmp_path).settings)
+    assert (finding.level, f"1 files in {tmp_path}/keys" in finding.found) == ("ok", True)
 
 
 def test_every_fault_gives_1_and_an_advice(tmp_path: Path, cli: Path):
@@ -145,9 +160,8 @@ def test_a_folder_that_nobody_can_write(key: str, tmp_path: Path, cli: Path):
     assert f"chown -R {os.geteuid()}" in finding.advice
 
 
+@pytest.mark.tier("root")
 def test_a_folder_of_someone_else(tmp_path: Path, cli: Path):
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a folder away")
     folder = tmp_path / "users"
     folder.mkdir()
     os.chown(folder, 4321, 4321)
@@ -177,95 +191,6 @@ def test_the_metrics_port_is_looked_at_where_it_is_used(tmp_path: Path, cli: Pat
 def test_an_address_of_another_machine(tmp_path: Path, cli: Path):
     finding = found(sound(tmp_path, cli) | {f"{V}API_HOST": "192.0.2.1"}, tmp_path)["port"]
     assert (finding.level, "no address of this machine" in finding.found) == ("fail", True)
-
-
-def test_a_database_that_refuses(tmp_path: Path, cli: Path):
-    env = sound(tmp_path, cli) | {f"{V}SESSION_STORAGE": "postgresql", f"{V}SESSION_PG_PORT": "1"}
-    env[f"{V}SESSION_PG_HOST"] = "127.0.0.1"
-    finding = found(env, tmp_path)["database"]
-    assert finding.level == "fail"
-    assert "refused" in finding.found
-    assert "pg_isready" in finding.advice
-
-
-async def test_a_postgres_before_and_after_its_migration(tmp_path: Path, cli: Path, postgres_dsn: str):
-    url = urlsplit(postgres_dsn)
-    async with by_tcp(Path(parse_qs(url.query)["host"][0]) / ".s.PGSQL.5432") as port:
-        env = sound(tmp_path, cli) | {
-            f"{V}SESSION_STORAGE": "postgresql",
-            f"{V}SESSION_PG_HOST": "127.0.0.1",
-            f"{V}SESSION_PG_PORT": str(port),
-            f"{V}SESSION_PG_DATABASE": url.path.removeprefix("/"),
-        }
-        before = await asyncio.to_thread(found, env, tmp_path)
-        migrated = await asyncio.to_thread(run, "migrate", cwd=tmp_path, env=env)
-        after = await asyncio.to_thread(found, env, tmp_path)
-    assert "postgresql answers; no schema yet" in before["database"].found
-    assert migrated.stdout.startswith("postgresql: migrated from empty to ")
-    assert "postgresql answers; its schema is " in after["database"].found
-
-
-async def test_a_pooler_must_be_named_as_such(
-    tmp_path: Path, cli: Path, pgbouncer: PgBouncer, postgres_server: PostgresServer
-):
-    env = sound(tmp_path, cli) | {
-        f"{V}SESSION_STORAGE": "postgresql",
-        f"{V}SESSION_PG_HOST": str(pgbouncer.socket_folder),
-        f"{V}SESSION_PG_PORT": str(pgbouncer.port),
-        f"{V}SESSION_PG_DATABASE": "postgres",
-    }
-    direct = {
-        f"{V}SESSION_PG_DIRECT_HOST": str(postgres_server.socket_folder),
-        f"{V}SESSION_PG_DIRECT_PORT": "5432",
-    }
-    refused = (await asyncio.to_thread(found, env, tmp_path))["database"]
-    assert (refused.level, "session.pg_direct_host" in refused.found) == ("fail", True)
-    named = (await asyncio.to_thread(found, env | direct, tmp_path))["database"]
-    assert (named.level, "postgresql answers" in named.found) == ("ok", True)
-
-
-@asynccontextmanager
-async def by_tcp(socket_file: Path) -> AsyncIterator[int]:
-    """A port that leads to a UNIX socket: the settings name a host and a port."""
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while block := await reader.read(65536):
-            writer.write(block)
-            await writer.drain()
-        writer.close()
-
-    async def bridge(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(socket_file)
-        ways = carry(reader, far_writer), carry(far_reader, writer)
-        await asyncio.gather(*ways, return_exceptions=True)
-
-    async with await asyncio.start_server(bridge, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-
-
-def test_a_file_that_is_no_database(tmp_path: Path, cli: Path):
-    (tmp_path / "x.db").write_bytes(b"no database at all" * 100)
-    finding = found(sound(tmp_path, cli) | {f"{V}SESSION_SQLITE_PATH": "x.db"}, tmp_path)["database"]
-    assert (finding.level, "not an SQLite database" in finding.found) == ("fail", True)
-
-
-def test_a_database_with_its_schema(tmp_path: Path, cli: Path):
-    assert run("migrate", cwd=tmp_path).returncode == 0
-    assert "sqlite answers; its schema is " in found(sound(tmp_path, cli), tmp_path)["database"].found
-
-
-@pytest.mark.parametrize(
-    ("oldest", "level", "wanted"),
-    [("0002", "ok", "its schema is 9999"), ("9999", "fail", "run the newer version")],
-)
-def test_a_database_of_a_newer_version(oldest: str, level: str, wanted: str, tmp_path: Path, cli: Path):
-    env = sound(tmp_path, cli) | {f"{V}SESSION_SQLITE_PATH": "x.db"}
-    assert run("migrate", cwd=tmp_path, env=env).returncode == 0
-    with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.execute("UPDATE schema_compatibility SET oldest_revision = ?", [oldest])
-    finding = found(env, tmp_path)["database"]
-    assert (finding.level, wanted in finding.found) == (level, True)
 
 
 @pytest.mark.parametrize(
@@ -347,28 +272,3 @@ def test_without_a_container_limit_the_machine_counts(tmp_path: Path):
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("5\n")
     assert available_mb(tmp_path) > 0
-
-
-def sound(home: Path, cli: Path) -> dict[str, str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    return {
-        "HOME": str(home),
-        "PATH": os.environ["PATH"],
-        f"{V}API_PORT": str(port),
-        f"{V}METRICS_PORT": "0",
-        f"{V}CLI_PATH": str(cli),
-        f"{V}MAX_SESSIONS": "1",
-        f"{V}MEMORY_LIMIT_MB": "400",
-    }
-
-
-def script(folder: Path, body: str) -> Path:
-    cli = folder / "stand-in"
-    cli.write_text(f"#!/bin/sh\n{body}\n")
-    cli.chmod(0o755)
-    return cli
-
-
-def found(env: dict[str, str], cwd: Path) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine(env, cwd)}

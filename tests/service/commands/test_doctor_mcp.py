@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 from tests.service.commands.program import run
-from tests.service.commands.test_doctor import V, cli, sound  # noqa: F401
+from tests.service.commands.set_up import V, sound
 from tests.service.runtime import mcp_echo
 
 from claude_agent_http.commands.doctor.finding import Finding
@@ -67,7 +67,7 @@ def test_one_that_gives_no_tools_fails_with_its_reason(server: Any, found: str):
     assert "mcp_servers.it" in finding.advice
 
 
-def test_it_is_one_line_of_doctor(tmp_path: Path, cli: Path):  # noqa: F811
+def test_it_is_one_line_of_doctor(tmp_path: Path, cli: Path):
     servers = json.dumps({"echo": ECHO, "gone": {"command": "no-such-mcp-server"}})
     ended = run("doctor", cwd=tmp_path, env=sound(tmp_path, cli) | {f"{V}MCP_SERVERS": servers})
     assert f"ok   MCP server echo: {sys.executable} has 1 tool" in ended.stdout

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from tests.service.commands.test_doctor import found
+from tests.service.commands.set_up import found
 
 from claude_agent_http.commands import storage
 from claude_agent_http.domain.errors import StorageError

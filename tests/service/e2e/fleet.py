@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 import signal
-from collections import Counter
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,18 +14,21 @@ from typing import Any
 
 import asyncpg
 import httpx
+from tests.service.e2e.agents_seen import AgentsSeen
 from tests.service.e2e.client import Client, Follower, bash, script, tokens
 from tests.service.e2e.client import Event as Json
+from tests.service.e2e.database_facts import facts_of, rows_of
 from tests.service.e2e.service_process import ServiceProcess
-from tests.service.faults.history import Claimed, Fact, History, Ran, Read, Sent
+from tests.service.faults.history import Agent, Claimed, Deleted, Fact, History, Ran, Read, Sent, Told
 from tests.waiting import until
 
 from claude_agent_http.domain.event import TOOL_USES, Event, EventType
+from claude_agent_http.domain.turn import StopReason, TurnEnd
+from claude_agent_http.domain.vocabulary import text_of
 
 _LIMIT_SECONDS = 60
 _ENVELOPE = ("seq", "id", "type", "session_id", "turn_id", "processed_at")
 _LOOK_SECONDS = 0.05
-_HELD = "SELECT id, lease_holder, lease_epoch FROM sessions WHERE lease_holder IS NOT NULL"
 
 
 def to_event(told: Json) -> Event:
@@ -59,13 +62,25 @@ class Reader:
         return len(self.events) + (len(self.follower.events) if self.follower else 0) >= count
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `/chat` answered, with 200, and the reason of the turn's end that it gave."""
+
+    session: str
+    text: str
+    reason: str
+
+
 class Fleet:
-    """`services` and what clients do with them. A session has a user of its own, and so a folder."""
+    """`services` and what clients do with them. A session has a user of its own, and so a folder. The
+    `database` is watched (`database_facts`), the host's processes are from here."""
 
     def __init__(self, services: Sequence[ServiceProcess], database: str, dice: random.Random) -> None:
         self.services = services
         self.clients = [Client(service.url) for service in services]
         self.sent: list[Sent] = []
+        self.answers: list[Answer] = []
+        self.deleted: list[Deleted] = []
         self.readers: list[Reader] = []
         self.users: dict[str, str] = {}
         self.doomed: set[str] = set()
@@ -73,7 +88,7 @@ class Fleet:
         self._database = database
         self._dice = dice
         self._requests: list[asyncio.Task[None]] = []
-        self._claims: dict[tuple[str, int, str], Claimed] = {}
+        self._agents = AgentsSeen(services[0].users)
         self._looking = asyncio.create_task(self._look_for_ever())
 
     # What clients do.
@@ -105,7 +120,7 @@ class Fleet:
     async def delete(self) -> None:
         if len(self.users) > len(self.doomed) + 1:
             self.doomed.add(session := self._session())
-            self._begin(self._ask("DELETE", f"/api/v1/sessions/{session}"))
+            self._begin(self._delete(session))
 
     # What happens to the replicas.
 
@@ -160,9 +175,11 @@ class Fleet:
                 await self._client().events_when_idle(session, _LIMIT_SECONDS)
                 await self._talk(session)
                 logs[session] = await self._client().events(session)
+        self.readers += [Reader(session) for session in logs]
         for reader in self.readers:
             await reader.connect(self._client())
             await until(partial(reader.has_seen, len(logs.get(reader.session, ()))), _LIMIT_SECONDS)
+        await self._delete_at_work()
         return await self._history(logs)
 
     async def close(self) -> None:
@@ -190,20 +207,49 @@ class Fleet:
 
         await until(answers, _LIMIT_SECONDS)
 
+    async def _delete_at_work(self) -> None:
+        """One whose agent runs a tool that would go on for long."""
+        await self.create()
+        session = list(self.users)[-1]
+        self.doomed.add(session)
+        text = f"last- {script(bash(_TOOL.replace('MARK', 'last-') + '; sleep 30'))}"
+        self._begin(self._send(self._client(), session, text))
+        await until(lambda: bool(self._lines(session)), _LIMIT_SECONDS)
+        await self._delete(session)
+        assert self.deleted[-1].session == session, "a session is not deleted though nothing is in the way"
+        await self._requests[-1]
+
     async def _history(self, logs: dict[str, list[Json]]) -> History:
         for reader in self.readers:
             await reader.leave()
+        await asyncio.to_thread(self._agents.look)
         events = {session: [to_event(told) for told in log] for session, log in logs.items()}
-        facts: list[Fact] = [*self.sent, *self._claims.values()]
+        doomed = frozenset(self.doomed)
+        facts: list[Fact] = [*self.sent, *self.deleted]
+        facts += facts_of(await rows_of(self._database), events, doomed)
         facts += [Read(one.session, 0, [to_event(told) for told in one.events]) for one in self.readers]
-        for session, log in events.items():
-            facts += _runs(session, log, self._lines(session))
-        return History(facts, events, frozenset(self.doomed), is_settled=True, created=tuple(self.users))
+        facts += _told(self.answers, events)
+        agents = self._agents_of({user: session for session, user in self.users.items()}, facts)
+        facts += agents.values()
+        for session in self.users:
+            facts += _runs(session, events.get(session, ()), self._lines(session), agents)
+        return History(facts, events, doomed, is_settled=True, created=tuple(self.users))
+
+    def _agents_of(self, sessions: dict[str, str], facts: Sequence[Fact]) -> dict[int, Agent]:
+        """By pid; each under the lease that its session had when it was seen first."""
+        claims = [fact for fact in facts if isinstance(fact, Claimed)]
+        agents: dict[int, Agent] = {}
+        for seen in self._agents.all:
+            session = sessions[seen.user]
+            epochs = [each.epoch for each in claims if each.session == session and each.at < seen.first]
+            end = None if seen.lives else seen.last
+            agents[seen.pid] = Agent(session, max(epochs, default=0), seen.first, end)
+        return agents
 
     def _lines(self, session: str) -> list[str]:
         """What the tools of a session wrote."""
         file = self.services[0].users / self.users[session] / "ran"
-        return file.read_text().split() if file.exists() else []
+        return file.read_text().splitlines() if file.exists() else []
 
     def _begin(self, request: Any) -> None:
         self._requests.append(asyncio.create_task(request))
@@ -214,30 +260,24 @@ class Fleet:
             answer = await client.chat(session, text, 30)
             refused = answer.status_code in (404, 409, 429) or "draining" in answer.text
             stored = True if answer.status_code == 200 else False if refused else None
+            if stored:
+                self.answers.append(Answer(session, text, answer.headers["X-Stop-Reason"]))
         self.sent.append(Sent(session, text, stored))
 
     async def _ask(self, method: str, path: str) -> None:
         with suppress(httpx.TransportError):
             await self._client().http.request(method, path)
 
-    async def _look_for_ever(self) -> None:
-        """Who has which session, as the database tells it."""
-        while True:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection = await asyncpg.connect(self._database)
-                try:
-                    await self._look_until_cut(connection)
-                finally:
-                    connection.terminate()
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def _delete(self, session: str) -> None:
+        with suppress(httpx.TransportError):
+            answer = await self._client().http.delete(f"/api/v1/sessions/{session}")
+            if answer.status_code == 204:
+                self.deleted.append(Deleted(session, time.time()))
 
-    async def _look_until_cut(self, connection: asyncpg.Connection) -> None:
-        clock = asyncio.get_running_loop().time
+    async def _look_for_ever(self) -> None:
+        """Which agents there are."""
         while True:
-            began = clock()
-            for session, holder, epoch in await connection.fetch(_HELD):
-                claim = Claimed(session, holder, epoch, began, clock(), by_force=True)
-                self._claims.setdefault((session, epoch, holder), claim)
+            await asyncio.to_thread(self._agents.look)
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _number(self) -> int:
@@ -253,11 +293,13 @@ class Fleet:
         return self._dice.choice(list(self.users))
 
 
+# Each run says which agent's it is, and when.
+_TOOL = "echo MARK $PPID $(date +%s.%N) >> ran"
 _PLAYS = (
     script(tokens(30, 5)),
     script(tokens(300, 5)),
-    script({"thinking": "hm", "text": "first"}, {"text": "then", **bash("echo MARK >> ran")}),
-    script(bash("echo MARK >> ran; sleep 1"), {"text": "well"}, bash("echo MARKagain >> ran")),
+    script({"thinking": "hm", "text": "first"}, {"text": "then", **bash(_TOOL)}),
+    script(bash(f"{_TOOL}; sleep 1"), {"text": "well"}, bash(_TOOL.replace("MARK", "MARKagain"))),
     script(tokens(20, 5), {"status": 529, "times": 1}, {"text": "after an overload"}),
 )
 
@@ -269,16 +311,34 @@ def _is_sound(service: ServiceProcess) -> bool:
     return service.is_ready()
 
 
-def _runs(session: str, log: Sequence[Event], lines: Sequence[str]) -> Iterator[Ran]:
+def _told(answers: Sequence[Answer], logs: dict[str, list[Event]]) -> Iterator[Told]:
+    for answer in answers:
+        if answer.reason != "interrupted":
+            for turn in _turns(logs.get(answer.session, ()), answer.text):
+                yield Told(answer.session, turn, TurnEnd(StopReason(answer.reason)))
+
+
+def _turns(log: Sequence[Event], text: str) -> list[str]:
+    """Of that message."""
+    messages = (event for event in log if event.type is EventType.USER_MESSAGE)
+    return [message.id for message in messages if text_of(message.data) == text]
+
+
+def _runs(
+    session: str, log: Sequence[Event], lines: Sequence[str], agents: dict[int, Agent]
+) -> Iterator[Ran]:
     """Each line as a run of the tool use that was to write it: of those that have started first."""
     started = {event.data["tool_use_id"] for event in log if event.type is EventType.AGENT_TOOL_STARTED}
-    for line, count in Counter(lines).items():
-        command = re.compile(rf"echo {line} ")
+    marks = [line.split() for line in lines]
+    for name in dict.fromkeys(mark[0] for mark in marks):
+        command = re.compile(rf"echo {name} ")
         uses = [
             event.data["tool_use_id"]
             for event in log
             if event.type in TOOL_USES and command.search(event.data["input"].get("command", ""))
         ]
         uses.sort(key=lambda use: use not in started)
-        for number in range(count):
-            yield Ran(session, uses[number] if number < len(uses) else f"nobody's {line}", None, 0.0)
+        for number, (_, pid, at) in enumerate(mark for mark in marks if mark[0] == name):
+            use = uses[number] if number < len(uses) else f"nobody's {name} {number}"
+            agent = agents.get(int(pid))
+            yield Ran(session, use, None if agent is None else agent.epoch, float(at))

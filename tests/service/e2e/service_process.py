@@ -108,8 +108,12 @@ class ServiceProcess:
 
     def launcher(self, user: str) -> psutil.Process:
         """Of the user's only live session."""
-        (found,) = (one for one in self._of(user) if "launcher.py" in " ".join(_argv(one)))
+        (found,) = self.launchers(user)
         return found
+
+    def launchers(self, user: str) -> list[psutil.Process]:
+        """One for each of the user's agents that live here."""
+        return [one for one in self._of(user) if "launcher.program" in " ".join(_argv(one))]
 
     def cli(self, user: str) -> psutil.Process:
         """The launcher's first child: orphans of the tree come to it later."""

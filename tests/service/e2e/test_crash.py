@@ -147,13 +147,30 @@ def idle(reader: Follower) -> bool:
     return any(event["type"] == "session.status_idle" for event in reader.events)
 
 
-async def test_a_conversation_goes_on_where_nothing_of_its_disk_is_left(service: ServiceProcess) -> None:
+async def test_a_conversation_goes_on_where_its_workspace_was_removed(service: ServiceProcess) -> None:
     async with Client(service.url) as client:
         session = await client.create(subdir="project/a")
+        await client.say(session, "my name is Robin")
+    service.stop()
+    shutil.rmtree(service.users / "ann")
+    service.start()
+    async with Client(service.url) as client:
+        assert "my name is Robin" in await client.recall(session)
+        assert "project/a" in await client.say(session, "run: pwd")
+
+
+async def test_a_session_is_not_run_on_a_disk_that_is_not_its_own(service: ServiceProcess) -> None:
+    """Where one process owns the database there is no other that could have the files."""
+    async with Client(service.url) as client:
+        session = await client.create()
         await client.say(session, "my name is Robin")
     service.stop()
     shutil.rmtree(service.users)
     service.start()
     async with Client(service.url) as client:
-        assert "my name is Robin" in await client.recall(session)
-        assert "project/a" in await client.say(session, "run: pwd")
+        answer = await client.chat(session, "what did I say?")
+    if service.env.get("CLAUDE_AGENT_SESSION_STORAGE") == "postgresql":
+        assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (503, "files_elsewhere")
+        assert "put it back or DELETE" in answer.json()["detail"]
+    else:
+        assert "my name is Robin" in answer.json()["text"]

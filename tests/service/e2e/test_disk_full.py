@@ -58,11 +58,11 @@ async def test_a_disk_that_fills_up_during_a_turn(services: Services, small_disk
     """Who waits is told that the answer is not stored; it is as soon as there is space, unless the disk was
     found full before the answer came: then the turn ended there, and says so."""
     service = services.start(small_disk)
-    ballast = small_disk / "ballast"
+    ballast = service.users / "ann" / "ballast"
     async with Client(service.url) as client:
-        session = await client.create()
+        session = await client.create("ann")
         await client.say(session, "my name is Robin")
-        flood = script(bash(f"cat /dev/zero > {ballast}"), {"text": "x" * 40_000})
+        flood = script(bash("cat /dev/zero > ballast"), {"text": "x" * 40_000})
         answer = await client.chat(session, flood)
         assert answer.status_code == 507
         assert "no space" in answer.json()["detail"]

@@ -23,7 +23,8 @@ def _program(path: Path, line: str) -> str:
 async def test_a_cli_that_does_not_start_is_told_until_one_does(services: Services, tmp_path: Path) -> None:
     cli = tmp_path / "claude"
     _program(cli, "echo the disk of this machine is broken >&2; exit 1")
-    service = services.start(CLAUDE_AGENT_CLI_PATH=str(cli))
+    # What it runs in the end is elsewhere.
+    service = services.start(CLAUDE_AGENT_CLI_PATH=str(cli), CLAUDE_AGENT_ISOLATION_READ=str(bundled_cli()))
     async with Client(service.url) as client:
         assert (await client.http.get("/health")).json()["status"] == "healthy"
         session = await client.create("ann")

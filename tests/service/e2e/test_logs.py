@@ -47,6 +47,9 @@ async def test_each_line_says_whom_it_is_about_and_no_line_repeats_what_was_said
     woken = [line["turn_id"] for line in lines if line["event"] == "runtime started" and "turn_id" in line]
     assert woken
     assert set(woken) <= turns
+    assert {line.get("user_id") for line in lines if "session_id" in line and line["event"] != "request"} == {
+        "ann"
+    }
     requests = [line for line in lines if line["event"] == "request" and line["path"].startswith("/api/")]
     assert {line["session_id"] for line in requests} == {session}
     chats = [line for line in requests if line["path"] == "/api/v1/chat"]

@@ -15,9 +15,6 @@ from tests.service.e2e.test_replicas import Replicas, one_kill
 pytestmark = [pytest.mark.tier("cli", "pgbouncer", "postgres")]
 
 
-LONG_TALK = script(tokens(400, 5))
-
-
 async def pooled(storage: Storage, pgbouncer: PgBouncer) -> dict[str, str]:
     """The storage, reached through the pooler."""
     await pgbouncer.open_all(storage.env["CLAUDE_AGENT_SESSION_PG_DATABASE"])
@@ -72,6 +69,6 @@ async def test_an_owner_is_killed_in_a_stream_and_another_goes_on(
     replicas = Replicas(services, Storage(await pooled(storage, pgbouncer)))
     owner, other = replicas.start(), replicas.start()
     for seed in range(amount(2, 10)):
-        assert await one_kill(owner, other, random.Random(seed), [LONG_TALK]) > 0, "the turn had ended before"
+        await one_kill(owner, other, random.Random(seed))
         owner, other = other, replicas.start()
         proven["turns taken over behind a pooler"] += 1

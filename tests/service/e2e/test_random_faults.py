@@ -9,10 +9,12 @@ import pytest
 from tests.postgres import PostgresServer
 from tests.proof import amount
 from tests.service.e2e.conftest import Storage
+from tests.service.e2e.database_facts import make_role, watch
 from tests.service.e2e.fleet import Fleet
 from tests.service.e2e.service_process import Services
 from tests.service.e2e.test_replicas import Replicas
-from tests.service.faults.invariants import broken
+from tests.service.faults.history import History
+from tests.service.faults.invariants import broken, unjudged
 
 pytestmark = [
     pytest.mark.tier("cli", "linux"),
@@ -61,25 +63,31 @@ async def test_the_invariants_hold(
     dice = random.Random(seed)
     steps = draw(dice)
     replicas = Replicas(services, storage)
-    for _ in range(3):
-        replicas.start(CLAUDE_AGENT_DRAIN_SECONDS="3")
     database = postgres_server.url(storage.env["CLAUDE_AGENT_SESSION_PG_DATABASE"])
+    for number in range(3):
+        await make_role(database, role := f"replica_{number}")
+        await asyncio.to_thread(
+            replicas.start, CLAUDE_AGENT_DRAIN_SECONDS="3", CLAUDE_AGENT_SESSION_PG_USER=role
+        )
+    await watch(database)
     fleet = Fleet(replicas.all, database, dice)
     try:
-        complaints = await lived(fleet, steps)
+        history = await lived(fleet, steps)
     finally:
         await fleet.close()
+    complaints = broken(history)
     assert not complaints, "\n".join([f"seed {seed}, steps {steps}", *complaints])
+    assert unjudged(history) == []
     proven["steps of real replicas, with faults"] += len(steps)
     proven["messages that real replicas acknowledged, with faults"] += sum(
         sent.stored is True for sent in fleet.sent
     )
 
 
-async def lived(fleet: Fleet, steps: Sequence[tuple[str, float]]) -> list[str]:
+async def lived(fleet: Fleet, steps: Sequence[tuple[str, float]]) -> History:
     for _ in range(SESSIONS):
         await fleet.create()
     for kind, seconds in steps:
         await getattr(fleet, kind)()
         await asyncio.sleep(seconds)  # what happens meanwhile is the point
-    return broken(await fleet.settle())
+    return await fleet.settle()

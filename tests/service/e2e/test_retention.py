@@ -9,12 +9,13 @@ pytestmark = [pytest.mark.tier("cli"), pytest.mark.timeout(120)]
 
 
 async def test_a_closed_session_goes_after_its_time(services: Services, storage: Storage) -> None:
-    limits = {"CLAUDE_AGENT_SESSION_TTL": "1", "CLAUDE_AGENT_RETENTION_CLOSED_DAYS": "0.00003"}
+    limits = {"CLAUDE_AGENT_SESSION_TTL": "2", "CLAUDE_AGENT_RETENTION_CLOSED_DAYS": "0.00003"}
     service = services.start(**storage.env, **limits)
     async with Client(service.url) as client:
-        old, busy = await client.create("ann"), await client.create("bob")
+        old = await client.create("ann")
         await client.say(old, script(bash("echo kept > file"), {"text": "done"}))
         async with client.follow(old) as reader:
+            busy = await client.create("bob")  # now, for it is closed too when nobody speaks to it
             working = client.http.build_request(
                 "POST",
                 "/api/v1/chat/stream",

@@ -49,7 +49,9 @@ def test_the_demo_says_that_it_is_one(shared_service: ServiceProcess) -> None:
 
 @pytest.mark.tier("cli")
 async def test_without_a_key_a_container_starts_and_says_what_it_lacks(services: Services) -> None:
-    service = services.start(CLAUDE_AGENT_CONTAINER="yes", CLAUDE_AGENT_METRICS_PORT="0")
+    service = services.start(
+        CLAUDE_AGENT_CONTAINER="yes", CLAUDE_AGENT_INSECURE="true", CLAUDE_AGENT_METRICS_PORT="0"
+    )
     assert "none (every turn will fail)" in service.log
     assert "set ANTHROPIC_API_KEY, or CLAUDE_AGENT_MODEL_DEMO=on" in service.log
     async with Client(service.url) as client:

@@ -34,6 +34,8 @@ class FullDisk:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self.full = False
+        self.refused = 0
+        self.asked = asyncio.Event()
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -45,8 +47,10 @@ class FullDisk:
         lease: Lease | None = None,
         opens_turn: bool = False,
     ) -> list[Event]:
+        self.asked.set()
         await self.answers.wait()
         if self.full:
+            self.refused += 1
             raise StorageFullError("no space left for the database")
         return await self._log.append(session_id, events, lease=lease, opens_turn=opens_turn)
 
@@ -56,26 +60,35 @@ class FullDisk:
         return await self._log.read(session_id, after=after, limit=limit, types=types)
 
 
-class OtherLog:
+class StoreInFront:
+    """The parts of a store, to put something in front of some of them."""
+
+    def __init__(self, store: Store) -> None:
+        self.events = store.events
+        self.sessions = store.sessions
+        self.transcripts = store.transcripts
+        self.api_keys = store.api_keys
+        self.usage = store.usage
+        self.audit = store.audit
+        self.leases, self.wakeups, self.is_shared = store.leases, store.wakeups, store.is_shared
+        self.clock = store.clock
+        self.open, self.ping, self.scrub, self.close = store.open, store.ping, store.scrub, store.close
+
+
+class OtherLog(StoreInFront):
     """A store with another event log in front of its own."""
 
     def __init__(self, store: Store, log: EventLog) -> None:
+        super().__init__(store)
         self.events = log
-        self.sessions = store.sessions
-        self.transcripts = store.transcripts
-        self.leases, self.wakeups, self.is_shared = store.leases, store.wakeups, store.is_shared
-        self.open, self.ping, self.close = store.open, store.ping, store.close
 
 
-class OtherSessions:
+class OtherSessions(StoreInFront):
     """A store with other sessions in front of its own."""
 
     def __init__(self, store: Store, sessions: SessionStore) -> None:
-        self.events = store.events
+        super().__init__(store)
         self.sessions = sessions
-        self.transcripts = store.transcripts
-        self.leases, self.wakeups, self.is_shared = store.leases, store.wakeups, store.is_shared
-        self.open, self.ping, self.close = store.open, store.ping, store.close
 
 
 @dataclass

@@ -53,11 +53,11 @@ def _check_marks(log: Sequence[Event]) -> None:
 
 def _without_reruns(log: Sequence[Event]) -> list[Event]:
     """Only a turn in which no tool has started is run again, and it says so first."""
-    kept, started = list[Event](), False
+    kept, started = list[Event](), set[str]()
     for before, event in zip([None, *log], log, strict=False):
         if event.type is EventType.USER_MESSAGE:
-            started = False
-        started |= event.type is EventType.AGENT_TOOL_STARTED
+            started.clear()
+        _see_start(event, started)
         assert event.type is not EventType.STATUS_RESCHEDULED or not started
         if before is not None and before.type is EventType.STATUS_RESCHEDULED:
             assert (event.type, event.turn_id) == (EventType.STATUS_RUNNING, before.turn_id)
@@ -81,10 +81,17 @@ def _check_tools(log: Sequence[Event]) -> None:
     """No tool ran before its start was stored."""
     started = set[str]()
     for event in log:
-        if event.type is EventType.AGENT_TOOL_STARTED:
-            started.add(event.data["tool_use_id"])
+        _see_start(event, started)
         if event.type is EventType.AGENT_TOOL_RESULT and not event.data["is_error"]:
             assert event.data["tool_use_id"] in started
+
+
+def _see_start(event: Event, started: set[str]) -> None:
+    """A tool that is asked for has not started, whatever was said before."""
+    if event.type is EventType.AGENT_TOOL_STARTED:
+        started.add(event.data["tool_use_id"])
+    if event.type is EventType.TOOL_APPROVAL_REQUESTED:
+        started.discard(event.data["tool_use_id"])
 
 
 def _check_requests(log: Sequence[Event]) -> None:

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Literal, TypeVar
 
+from tests.service.engine.harness import StoreInFront
+
 from claude_agent_http.domain.errors import StorageError, StorageFullError
 from claude_agent_http.domain.event import Event, EventType, NewEvent
 from claude_agent_http.domain.lease import Lease
@@ -21,13 +23,14 @@ from claude_agent_http.ports import (
     RuntimeItem,
     SessionStore,
     Store,
+    ToolAsk,
     ToolGate,
 )
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
 
 T = TypeVar("T")
 CALLS = (
-    *("append", "read", "get", "set_status", "close_unused", "delete_closed", "delete", "create"),
+    *("append", "read", "get", "set_status", "close_unused", "expired", "delete_closed", "delete", "create"),
     *("claim", "release", "orphans"),
 )
 GATES = (
@@ -159,6 +162,7 @@ class UnsureSessions(_Calls):
         super().__init__(gates, disk)
         self._sessions = sessions
         self.list_ids, self.count = sessions.list_ids, sessions.count
+        self.one_a_folder = sessions.one_a_folder
         self.closed_before: list[datetime] = []
 
     async def create(self, session: Session) -> Session:
@@ -180,14 +184,17 @@ class UnsureSessions(_Calls):
         self.closed_before.append(before)
         return await self._call("close_unused", lambda: self._sessions.close_unused(before))
 
-    async def delete_closed(self, through: datetime) -> list[Session]:
-        return await self._call("delete_closed", lambda: self._sessions.delete_closed(through))
+    async def expired(self, through: datetime) -> list[list[str]]:
+        return await self._call("expired", lambda: self._sessions.expired(through))
+
+    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
+        return await self._call("delete_closed", lambda: self._sessions.delete_closed(session_ids, through))
 
     async def excess(self, most_bytes: int) -> datetime | None:
         return await self._call("excess", lambda: self._sessions.excess(most_bytes))
 
-    async def delete(self, session_id: str) -> None:
-        await self._call("delete", lambda: self._sessions.delete(session_id))
+    async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:
+        await self._call("delete", lambda: self._sessions.delete(session_id, lease=lease))
 
 
 class UnsureLeases(_Calls):
@@ -196,6 +203,7 @@ class UnsureLeases(_Calls):
         self._leases = leases
         self.join, self.renew, self.leave = leases.join, leases.renew, leases.leave
         self.seize, self.has_stopped = leases.seize, leases.has_stopped
+        self.is_alone, self.held = leases.is_alone, leases.held
 
     async def claim(self, session_id: str, replica_id: str) -> Lease | None:
         return await self._call("claim", lambda: self._leases.claim(session_id, replica_id))
@@ -203,20 +211,20 @@ class UnsureLeases(_Calls):
     async def release(self, lease: Lease) -> None:
         await self._call("release", lambda: self._leases.release(lease))
 
-    async def orphans(self, replica_id: str, limit: int) -> list[Session]:
-        return await self._call("orphans", lambda: self._leases.orphans(replica_id, limit))
+    async def orphans(self, replica_id: str, limit: int, *, after: Session | None = None) -> list[Session]:
+        return await self._call("orphans", lambda: self._leases.orphans(replica_id, limit, after=after))
 
 
-class UnsureStore:
+class UnsureStore(StoreInFront):
     """A store behind gates, whose disk can fail."""
 
+    sessions: UnsureSessions
+
     def __init__(self, store: Store, gates: Gates, disk: Disk) -> None:
+        super().__init__(store)
         self.events: EventLog = UnsureLog(store.events, gates, disk)
         self.sessions = UnsureSessions(store.sessions, gates, disk)
-        self.transcripts = store.transcripts
         self.leases = UnsureLeases(store.leases, gates, disk)
-        self.wakeups, self.is_shared = store.wakeups, store.is_shared
-        self.open, self.ping, self.close = store.open, store.ping, store.close
 
 
 class Runtimes:
@@ -246,7 +254,13 @@ class Runtimes:
 
     @asynccontextmanager
     async def open(
-        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+        self,
+        session: Session,
+        gate: ToolGate,
+        lease: Lease,
+        *,
+        ask: ToolAsk | None = None,
+        undo: str | None = None,
     ) -> AsyncIterator[AgentRuntime]:
         self._enter(session.id)
         try:
@@ -254,7 +268,7 @@ class Runtimes:
                 await self._gates.pass_through("start")
             finally:
                 self._starting -= 1
-            async with self.fake.open(session, gate, lease, undo=undo) as runtime:
+            async with self.fake.open(session, gate, lease, ask=ask, undo=undo) as runtime:
                 self._since[session.id] = self._clock.monotonic()
                 yield _SlowToHear(runtime, self._gates)
         finally:

@@ -2,13 +2,13 @@
 # ruff: noqa: ASYNC240 - what is looked at here are files
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
+from tests.service.engine.cluster import Cluster, followed
 from tests.service.engine.harness import Harness, OtherSessions
-from tests.service.engine.test_replicas import Cluster, followed
 from tests.waiting import until
 
 from claude_agent_http.domain.errors import (
@@ -23,15 +23,8 @@ from claude_agent_http.domain.event import EventType, Followed, SessionDeleted
 from claude_agent_http.engine import Erased, NewSession
 from claude_agent_http.ports import SessionStore, TranscriptKey
 from claude_agent_http.runtime.fake import Hang, Say
-from claude_agent_http.store import memory_store
+from claude_agent_http.store import memory_store, sqlite_store
 from claude_agent_http.system.clock import SystemClock
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    made = Cluster(tmp_path)
-    async with made.stack:
-        yield made
 
 
 class Hooked:
@@ -223,3 +216,32 @@ async def test_a_session_whose_folder_was_removed_by_hand_is_deleted_first(clust
         await a.engine.erase("alice")
     await a.engine.delete(session.id)
     assert await a.engine.erase("alice") == Erased(sessions=0, files=1)
+
+
+async def test_an_erased_user_is_in_no_file_of_the_database_any_more(make_harness, tmp_path: Path) -> None:
+    store = sqlite_store(tmp_path / "db" / "agents.db", SystemClock())
+    await store.open()
+    async with make_harness(store=store) as harness:
+        await harness.say(await harness.session("alice"), "a secret of mine")
+        assert b"a secret of mine" in _content(tmp_path / "db")
+        await harness.engine.erase("alice")
+        assert b"a secret of mine" not in _content(tmp_path / "db")
+    await store.close()
+
+
+def _content(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir())
+
+
+async def test_a_database_log_that_others_read_is_told(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_read() -> bool:
+        return False
+
+    monkeypatch.setattr(harness.store, "scrub", is_read)
+    with capture_logs() as logged:
+        assert await harness.engine.erase("alice") == Erased(0, 0)
+    (line,) = [line for line in logged if line["log_level"] == "warning"]
+    assert line["user_id"] == "alice"
+    assert "still in the database's log" in line["event"]

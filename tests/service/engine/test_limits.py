@@ -9,6 +9,7 @@ from tests.waiting import until
 from claude_agent_http.domain.errors import BusyError, DrainingError
 from claude_agent_http.domain.session import SessionStatus
 from claude_agent_http.engine import Limits
+from claude_agent_http.engine.starts import Starts
 from claude_agent_http.runtime.fake import Hang, Say, Wait
 
 
@@ -160,3 +161,29 @@ async def test_a_session_past_its_time_to_live_is_closed(make_harness) -> None:
 async def test_stop_is_safe_before_and_after_any_use(harness: Harness) -> None:
     await harness.engine.stop(0)
     await harness.engine.stop(0)
+
+
+async def test_who_gives_up_as_a_place_becomes_free_leaves_it_to_the_next() -> None:
+    starts, done, entered = Starts(1), asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with starts.place(lambda: True):
+            await done.wait()
+
+    async def other() -> None:
+        async with starts.place(lambda: True):
+            entered.set()
+
+    holding, leaving = asyncio.create_task(first()), asyncio.create_task(other())
+    await until(lambda: (starts.under_way, starts.waiting) == (1, 1))
+    done.set()  # in the same step of the loop in which
+    leaving.cancel()  # the one that waits gives up
+    await asyncio.gather(holding, leaving, return_exceptions=True)
+    assert starts.under_way == 0
+    done.clear()
+    tasks = [asyncio.create_task(first()), asyncio.create_task(first())]
+    await until(lambda: starts.waiting == 1)
+    assert starts.under_way == 1
+    done.set()
+    await asyncio.gather(*tasks)
+    assert not entered.is_set()

@@ -1,116 +1,20 @@
 """Several engines on one store, as replicas share a database: who runs what, and what others see of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from tests.service.engine.machine_checks import check_log
+from tests.service.engine.cluster import LIMITS, Cluster, Pair, Replica, followed, holds
 from tests.waiting import until
 
 from claude_agent_http.domain.errors import BusyError, DrainingError, SessionBusyError, SessionNotFoundError
 from claude_agent_http.domain.event import Delta, Event, EventType, Followed, SessionDeleted, Withdrawn
-from claude_agent_http.domain.session import Session, SessionPhase
+from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import ErrorKind
 from claude_agent_http.domain.wakeup import Changed
-from claude_agent_http.engine import Engine, Limits, NewSession
-from claude_agent_http.metrics.recorded import RecordedTelemetry
-from claude_agent_http.runtime.fake import FakeRuntimeFactory, Hang, Say, UseTool, Wait
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
-from claude_agent_http.store.memory import MemoryStore
+from claude_agent_http.engine import NewSession, relay
+from claude_agent_http.runtime.fake import Cut, Hang, Say, UseTool, Wait
 from claude_agent_http.system.clock import SystemClock
-from claude_agent_http.system.ids import CountedIds
-
-LEASE = 0.6
-LIMITS = Limits(
-    prestart=False, interrupt_grace_seconds=0.3, stop_seconds=1.0, lease_seconds=LEASE, poll_seconds=0.1
-)
-
-
-@dataclass
-class Replica:
-    engine: Engine
-    store: MemoryStore
-    runtimes: FakeRuntimeFactory
-    telemetry: RecordedTelemetry
-
-    async def say(self, session: Session, text: str):
-        turn = await self.engine.send(session.id, text)
-        return await self.engine.wait(turn, 10)
-
-    def cut_off(self) -> None:
-        """As a process that is paused: it renews nothing and hears nothing."""
-        self.engine._membership._renewing.cancel()
-        self.store.wakeups._bus.members.pop(self.store.wakeups, None)
-
-
-@dataclass
-class Cluster:
-    """`a` and `b` run; `play` is what agents do for a prompt."""
-
-    folder: Path
-    ids: CountedIds = field(default_factory=CountedIds)
-    store: MemoryStore = field(default_factory=lambda: MemoryStore(SystemClock(), is_shared=True))
-    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
-    plays: dict[str, tuple] = field(default_factory=dict)
-
-    async def start(self, limits: Limits = LIMITS, folder: str = "users") -> Replica:
-        store = self.store.replica()
-        runtimes = FakeRuntimeFactory(
-            self.ids, lambda prompt: self.plays.get(prompt, (Say(f"You said: {prompt}"),))
-        )
-        workspaces, telemetry = FolderWorkspaces(self.folder / folder), RecordedTelemetry()
-        engine = Engine(store, runtimes, workspaces, SystemClock(), self.ids, limits, lambda: 100, telemetry)
-        await engine.start()
-        self.stack.push_async_callback(engine.stop, 0)
-        self.stack.push_async_callback(store.wakeups.close)
-        return Replica(engine, store, runtimes, telemetry)
-
-    async def log(self, session: Session) -> list[Event]:
-        log = await self.store.events.read(session.id, limit=10_000)
-        check_log(log)
-        return log
-
-    async def types(self, session: Session) -> list[str]:
-        return [event.type.value for event in await self.log(session)]
-
-    async def until_type(self, session: Session, kind: EventType, count: int = 1) -> None:
-        async def there() -> bool:
-            return (await self.types(session)).count(kind.value) >= count
-
-        await until(there)
-
-    async def until_idle(self, session: Session) -> list[Event]:
-        async def idle() -> bool:
-            return (await self.store.sessions.get(session.id)).phase is SessionPhase.IDLE
-
-        await until(idle)
-        return await self.log(session)
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    made = Cluster(tmp_path)
-    async with made.stack:
-        yield made
-
-
-@pytest.fixture(params=["heard", "polled"])
-async def pair(cluster: Cluster, request: pytest.FixtureRequest) -> tuple[Replica, Replica]:
-    """Two replicas that hear each other, or not: then they ask the database."""
-    first, second = await cluster.start(), await cluster.start()
-    await until(lambda: first.engine.stats().peers == 1 == second.engine.stats().peers)
-    cluster.store.bus.deaf = request.param == "polled"
-    return first, second
-
-
-Pair = tuple[Replica, Replica]
-
-
-def holds(event: asyncio.Event, *more: object) -> tuple:
-    return (Say("before"), Wait(event), *(more or (Say("after"),)))
 
 
 async def test_a_message_for_a_session_that_lives_elsewhere_is_run_there(
@@ -178,11 +82,6 @@ async def test_a_timeout_reaches_a_turn_elsewhere(cluster: Cluster, pair: Pair) 
     assert (await a.say(session, "on")).error is None
 
 
-async def followed(engine: Engine, session: Session, *, deltas: bool, seen: list[Followed]) -> None:
-    async for item in engine.follow(session.id, after=0, deltas=deltas):
-        seen.append(item)
-
-
 async def test_a_reader_elsewhere_sees_every_event_once_and_in_order(cluster: Cluster, pair: Pair) -> None:
     a, b = pair
     session = await a.engine.create(NewSession("alice"))
@@ -222,23 +121,54 @@ async def test_deltas_cross_replicas_from_their_beginning_and_end_in_the_whole_m
 ) -> None:
     a, b = await cluster.start(), await cluster.start()
     session = await a.engine.create(NewSession("alice"))
-    early: list[Followed] = []
-    reading = asyncio.create_task(followed(b.engine, session, deltas=True, seen=early))
-    await asyncio.sleep(0)
-    await a.say(session, "one two three")
+    cluster.plays["talk"] = (Wait(go := asyncio.Event()), Say("one two three"))
+    seen: list[Followed] = []
+    reading = asyncio.create_task(followed(b.engine, session, deltas=True, seen=seen))
+    turn = await a.engine.send(session.id, "talk")
+    await until(lambda: len(seen) == 2)  # by now the reader's replica has asked for deltas
+    go.set()
+    await a.engine.wait(turn, 10)
     log = await cluster.log(session)
-    await until(lambda: len([item for item in early if isinstance(item, Event)]) == len(log))
+    await until(lambda: len([item for item in seen if isinstance(item, Event)]) == len(log))
     [message] = [event for event in log if event.type is EventType.AGENT_MESSAGE]
-    deltas = [item for item in early if isinstance(item, Delta)]
-    assert {delta.event_id for delta in deltas} <= {message.id}
-    text = "".join(delta.text for delta in deltas)
-    assert message.data["content"][0]["text"].startswith(text)
+    deltas = [item for item in seen if isinstance(item, Delta)]
+    assert {delta.event_id for delta in deltas} == {message.id}
+    assert deltas[0].offset == 0
+    assert "".join(delta.text for delta in deltas) == "one two three"
+    assert seen.index(deltas[-1]) < seen.index(message)
+    reading.cancel()
+
+
+async def test_deltas_cross_for_as_long_as_a_message_is_being_written(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event says meanwhile that there is something to ask for."""
+    monkeypatch.setattr(relay, "_WANTED_SECONDS", 0.5)
+    monkeypatch.setattr(relay, "_ASK_SECONDS", 0.1)
+    a, b = await cluster.start(), await cluster.start()
+    session = await a.engine.create(NewSession("alice"))
+    cluster.plays["cut"] = (Cut("a", go := asyncio.Event()), Say("whole"))
+    turn = await a.engine.send(session.id, "cut")
+    await cluster.until_type(session, EventType.MODEL_REQUEST_START)
+    seen: list[Followed] = []
+    reading = asyncio.create_task(followed(b.engine, session, deltas=True, seen=seen))
+
+    def text() -> str:
+        return "".join(item.text for item in seen if isinstance(item, Delta))
+
+    await until(lambda: text() == "a")
+    [begun] = a.engine._hub.partials(session.id)
+    written, end = 1, asyncio.get_running_loop().time() + 1.5
+    while asyncio.get_running_loop().time() < end:
+        a.engine._relay.delta(replace(begun, offset=written, text="b"))
+        written += 1
+        await until(lambda: len(text()) == written)  # noqa: B023 - it is waited for here
+    go.set()
+    await a.engine.wait(turn, 10)
     reading.cancel()
 
 
 async def test_a_late_reader_elsewhere_gets_the_text_so_far(cluster: Cluster) -> None:
-    from claude_agent_http.runtime.fake import Cut
-
     a, b = await cluster.start(), await cluster.start()
     session = await a.engine.create(NewSession("alice"))
     cluster.plays["cut"] = (Cut("half a sen", go := asyncio.Event()), Say("whole"))
@@ -389,32 +319,6 @@ async def test_who_waits_here_for_a_turn_elsewhere_may_wait_through_a_drain(
     go.set()
     assert (await asyncio.wait_for(waiting, 5)).error is None
     await asyncio.wait_for(stopping, 5)
-
-
-async def test_a_session_whose_files_are_not_here_is_not_taken_over(cluster: Cluster) -> None:
-    a, b = await cluster.start(), await cluster.start(folder="another disk")
-    await until(lambda: b.engine.stats().peers == 1)
-    session = await a.engine.create(NewSession("alice"))
-    cluster.plays["slow"] = holds(go := asyncio.Event())
-    turn = await a.engine.send(session.id, "slow")
-    await cluster.until_type(session, EventType.AGENT_MESSAGE)
-    a.cut_off()
-    c = await cluster.start()
-    await cluster.until_type(session, EventType.STATUS_RESCHEDULED)
-    go.set()
-    await cluster.until_idle(session)
-    assert (c.runtimes.undone, b.runtimes.opened) == ([turn.id], [])
-
-
-async def test_a_message_whose_sessions_files_are_not_here_is_left_to_who_sees_them(cluster: Cluster) -> None:
-    a, b = await cluster.start(), await cluster.start(folder="another disk")
-    await until(lambda: b.engine.stats().peers == 1)
-    session = await a.engine.create(NewSession("alice"))
-    await a.say(session, "one")
-    a.engine._live.hibernate(session.id)
-    await until(lambda: a.runtimes.alive == {})
-    assert (await b.say(session, "two")).error is None
-    assert (a.runtimes.opened, b.runtimes.opened) == ([session.id, session.id], [])
 
 
 async def test_many_messages_at_once_to_both_run_one_at_a_time(cluster: Cluster, pair: Pair) -> None:

@@ -2,14 +2,14 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from tests.service.engine.cluster import LIMITS as CLUSTER_LIMITS
+from tests.service.engine.cluster import Cluster, followed
 from tests.service.engine.harness import Harness
-from tests.service.engine.test_replicas import LIMITS as CLUSTER_LIMITS
-from tests.service.engine.test_replicas import Cluster, cluster, followed  # noqa: F401 - a fixture
 from tests.waiting import until
 
 from claude_agent_http.domain.errors import SessionNotFoundError
@@ -17,6 +17,8 @@ from claude_agent_http.domain.event import Followed, SessionDeleted
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.telemetry import Expiry
 from claude_agent_http.engine import Limits, NewSession
+from claude_agent_http.engine.retention import Retention
+from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.runtime.fake import Hang, Say
 from claude_agent_http.store import memory_store
 from claude_agent_http.system.clock import SystemClock
@@ -81,7 +83,7 @@ async def test_closed_sessions_that_take_too_much_go_the_longest_unused_first(ma
         assert await harness.engine.list_ids(None, limit=10) == [sessions[2].id, sessions[0].id]
 
 
-async def test_a_reader_on_another_replica_sees_the_end(cluster: Cluster) -> None:  # noqa: F811
+async def test_a_reader_on_another_replica_sees_the_end(cluster: Cluster) -> None:
     keeper = await cluster.start()
     session = await keeper.engine.create(NewSession("alice"))
     seen: list[Followed] = []
@@ -92,3 +94,25 @@ async def test_a_reader_on_another_replica_sees_the_end(cluster: Cluster) -> Non
     await asyncio.wait_for(reading, 5)
     assert isinstance(seen[-1], SessionDeleted)
     assert remover.telemetry.expired == [Expiry.AGE]
+
+
+async def test_what_is_being_used_is_left_for_the_next_time(make_harness, monkeypatch) -> None:
+    store = memory_store(SystemClock())
+    async with make_harness(Limits(prestart=False), store) as harness:
+        session = await harness.session()
+        past = session.created_at - timedelta(days=1)
+        await store.sessions.set_status(session.id, SessionStatus.CLOSED, past)
+
+        async def none_goes(session_ids: list[str], _through: datetime) -> list[Session]:
+            assert session_ids == [session.id]
+            return []
+
+        monkeypatch.setattr(store.sessions, "delete_closed", none_goes)
+        telemetry = RecordedTelemetry()
+        limits = Limits(retention_seconds=3600)
+        retention = Retention(store.sessions, _nothing, SystemClock(), limits, telemetry)
+        await asyncio.wait_for(retention.by_age(), 5)
+        assert telemetry.expired == []
+
+
+async def _nothing(_session: Session) -> None: ...

@@ -8,7 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 from tests.service.engine.machine_checks import check_log
 from tests.service.faults.history import (
@@ -40,6 +40,12 @@ def broken(history: History) -> list[str]:
     return [
         f"{invariant.__name__}: {complaint}" for invariant in INVARIANTS for complaint in invariant(history)
     ]
+
+
+def unjudged(history: History) -> list[str]:
+    """The invariants that hold of this history because it has no fact that could break them."""
+    seen = {type(fact) for fact in history.facts}
+    return [invariant.__name__ for invariant, kinds in _JUDGED_BY.items() if not seen.issuperset(kinds)]
 
 
 def seqs_are_dense(history: History) -> Complaints:
@@ -138,7 +144,8 @@ def a_turn_is_taken_up_openly(history: History) -> Complaints:
 
 
 def one_owner_an_epoch(history: History) -> Complaints:
-    """Epochs grow, and a lease is won only from one who gave it up or whose time is over."""
+    """Epochs grow, and a lease is won only when whoever had it before, be it long before, gave it up or ran
+    out of time."""
     for session in history.sessions:
         claims = sorted(history.of(Claimed, session), key=lambda claim: claim.epoch)
         for former, later in pairwise(claims):
@@ -146,12 +153,13 @@ def one_owner_an_epoch(history: History) -> Complaints:
                 yield f"{session}: {former} and {later}"
             if later.at < former.began:
                 yield f"{session}: {later} came before {former}"
+        for former, later in combinations(claims, 2):
             if not later.by_force and _still_holds(history, former, later):
                 yield f"{session}: {later} took it from {former}, who still had it"
 
 
 def _still_holds(history: History, former: Claimed, later: Claimed) -> bool:
-    if former.replica == later.replica or former.epoch + 1 < later.epoch:
+    if former.replica == later.replica:
         return False
     given_up = [fact.epoch for fact in history.of(Released, former.session)]
     left = [fact.replica for fact in history.all(Left)]
@@ -198,14 +206,10 @@ def _tools_started(log: Sequence[Event]) -> set[str]:
 
 
 def one_agent_a_session(history: History) -> Complaints:
-    """An agent starts when the former one has ended, wherever it lived. (One whose session was taken by
-    force, by a deletion that failed, ends when its replica learns of that.)"""
+    """An agent starts when the former one has ended, wherever it lived."""
     for session in history.sessions:
         agents = sorted(history.of(Agent, session), key=lambda agent: (agent.start, agent.epoch))
-        forced = [claim.epoch for claim in history.of(Claimed, session) if claim.by_force]
         for former, later in pairwise(agents):
-            if any(former.epoch < epoch < later.epoch for epoch in forced):
-                continue
             if former.end is None or later.start < former.end:
                 yield f"{session}: {later} began within {former}"
 
@@ -215,7 +219,7 @@ def what_is_deleted_is_gone(history: History) -> Complaints:
         if session not in history.logs and session not in history.doomed:
             yield f"{session} is gone, and nobody deleted it"
     for session in history.sessions:
-        for deleted in [] if _was_lost_again(history, session) else history.of(Deleted, session):
+        for deleted in history.of(Deleted, session):
             if session in history.logs:
                 yield f"{session} is there though its deletion was acknowledged"
             late: list[object] = [ran for ran in history.of(Ran, session) if ran.at > deleted.at]
@@ -223,13 +227,6 @@ def what_is_deleted_is_gone(history: History) -> Complaints:
             late += [agent for agent in history.of(Agent, session) if (agent.end or math.inf) > deleted.at]
             if late:
                 yield f"{session}: {late[0]} goes beyond its deletion at {deleted.at}"
-
-
-def _was_lost_again(history: History, session: str) -> bool:
-    """To another, by whoever was deleting it: paused, cut off or drained, or overtaken by another deletion,
-    which waits only for that one. What runs then ends when its replica learns of the deletion."""
-    claims = sorted(history.of(Claimed, session), key=lambda claim: claim.epoch)
-    return any(former.by_force and later.replica != former.replica for former, later in pairwise(claims))
 
 
 def readers_see_the_log(history: History) -> Complaints:
@@ -281,3 +278,16 @@ INVARIANTS: tuple[Callable[[History], Complaints], ...] = (
     readers_see_the_log,
     who_waits_is_told_the_truth,
 )
+
+_JUDGED_BY: dict[Callable[[History], Complaints], tuple[type[object], ...]] = {
+    no_acknowledgement_is_lost: (Sent, Wrote),
+    a_turn_is_taken_up_openly: (Wrote,),
+    one_owner_an_epoch: (Claimed, Released, Lives),
+    former_owners_write_nothing: (Claimed, Wrote),
+    tools_run_under_the_lease: (Ran, Claimed),
+    one_agent_a_session: (Agent,),
+    what_is_deleted_is_gone: (Deleted, Agent, Ran, Wrote),
+    readers_see_the_log: (Read,),
+    who_waits_is_told_the_truth: (Told,),
+}
+"""By what facts; the others are judged by the logs alone."""

@@ -1,5 +1,6 @@
 """What must come of a world once nothing is in its way any more."""
 
+from datetime import timedelta
 from functools import partial
 
 from tests.service.faults.clients import Message
@@ -7,7 +8,9 @@ from tests.service.faults.invariants import broken
 from tests.service.faults.replica import Replica
 from tests.service.faults.world import World
 
-from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.domain.event import EventType
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
+from claude_agent_http.domain.vocabulary import timeout_of
 
 _TRIES = 20
 
@@ -52,6 +55,7 @@ def _mend(world: World) -> None:
 
 def _come_to_rest(world: World) -> None:
     """Turns that hang are interrupted, and who was drained starts again."""
+    _end_what_is_to_end(world)
     running: list[str] = []
     for _ in range(_TRIES):
         world.wait(world.limits.lease_seconds)
@@ -65,6 +69,32 @@ def _come_to_rest(world: World) -> None:
         for session in running:
             world.interrupt(world.dice.randrange(len(world.replicas)), world.asked.index(session))
     world.complaints.append(f"turns that do not end: {running}")
+
+
+def _end_what_is_to_end(world: World) -> None:
+    """A turn that was interrupted, or whose time is up, ends without another word."""
+    for _ in range(_TRIES):
+        for slot in range(len(world.replicas)):
+            world.start_again(slot)
+        if all(replica.serves and not replica.drains for replica in world.replicas):
+            break
+        world.wait(world.limits.lease_seconds)
+    if not world.until(lambda: not _overdue(world), 4 * world.limits.lease_seconds):
+        world.complaints.append(f"turns_end_in_time: still running are {_overdue(world)}")
+
+
+def _overdue(world: World) -> list[str]:
+    return [session.id for session in world.stored() if _is_overdue(world, session)]
+
+
+def _is_overdue(world: World, session: Session) -> bool:
+    if session.phase is SessionPhase.IDLE:
+        return False
+    log = world.log(session.id)
+    message = next(event for event in reversed(log) if event.type is EventType.USER_MESSAGE)
+    until = message.processed_at + timedelta(seconds=timeout_of(message.data, world.limits.turn_seconds))
+    is_interrupted = (EventType.USER_INTERRUPT, message.id) in {(event.type, event.turn_id) for event in log}
+    return is_interrupted or world.time.clock.now() > until
 
 
 def _talk_on(world: World) -> None:

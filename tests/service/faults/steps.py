@@ -52,6 +52,7 @@ _KINDS = (
     _Kind(4, "start_again", (_SLOTS,)),
     _Kind(1, "drain", (_SLOTS, (0.0, 1.0))),
     _Kind(1, "cut_off", (_SLOTS,)),
+    _Kind(2, "stumble", (_SLOTS, (1, 1, 2, 5))),
     _Kind(2, "mend", (_SLOTS,)),
     _Kind(1, "deafen", (_SLOTS,)),
     _Kind(1, "drop_connections"),

@@ -53,6 +53,19 @@ def test_a_second_deletion_waits_for_what_the_first_one_waits_for(world: World) 
     settle(world)
 
 
+def test_nobody_runs_a_session_beside_the_agent_that_a_failed_deletion_waited_for(world: World) -> None:
+    world.send(1, 0, "deaf")
+    world.wait(0.1)
+    world.pause(1)
+    world.delete(2, 0)
+    world.wait(0.01)
+    world.stumble(2, 1)  # it asks whether the agent has ended
+    world.wait(POLL)
+    assert world.at(1).agents.alive == world.created
+    assert [replica.agents.alive for replica in (world.at(0), world.at(2))] == [[], []]
+    settle(world)
+
+
 def test_an_agent_ends_when_an_append_finds_its_session_lost(world: World) -> None:
     world.wake(1, 0)
     world.send(1, 0, "say")

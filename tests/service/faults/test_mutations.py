@@ -11,6 +11,7 @@ from tests.service.faults.test_random_faults import STEPS, failure_in_memory
 from tests.service.faults.watched import Agents
 
 from claude_agent_http.domain.event import Event, EventType
+from claude_agent_http.engine import inbox, takeover
 from claude_agent_http.engine.debt import Debt
 from claude_agent_http.engine.follow import Follower
 from claude_agent_http.engine.takeover import Takeover
@@ -35,7 +36,7 @@ def tools_run_though_their_start_was_refused(patch: pytest.MonkeyPatch) -> None:
 
 
 def any_cut_turn_is_run_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Takeover, "_may_run", lambda self, turn, message: True)
+    patch.setattr(Takeover, "_may_run", lambda self, turn: True)
 
 
 def turns_are_run_again_without_a_word(patch: pytest.MonkeyPatch) -> None:
@@ -62,10 +63,10 @@ def launchers_let_agents_live(patch: pytest.MonkeyPatch) -> None:
 
 
 def deletions_wait_for_nobody(patch: pytest.MonkeyPatch) -> None:
-    async def has_stopped(self: MemoryLeases, lease: object) -> bool:
+    async def is_alone(self: MemoryLeases, lease: object) -> bool:
         return True
 
-    patch.setattr(MemoryLeases, "has_stopped", has_stopped)
+    patch.setattr(MemoryLeases, "is_alone", is_alone)
 
 
 def messages_come_in_while_a_turn_runs(patch: pytest.MonkeyPatch) -> None:
@@ -117,6 +118,11 @@ def sessions_vanish(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryLeases, "release", lose)
 
 
+def turns_run_elsewhere_know_no_time(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(inbox, "timeout_of", lambda data, most: most)
+    patch.setattr(takeover, "timeout_of", lambda data, most: most)
+
+
 MUTATIONS: tuple[tuple[Patch, str], ...] = (
     (former_owners_may_write, "former_owners_write_nothing"),
     (tools_run_though_their_start_was_refused, "tools_run_under_the_lease"),
@@ -132,6 +138,7 @@ MUTATIONS: tuple[tuple[Patch, str], ...] = (
     (the_store_leaves_gaps, "seqs_are_dense"),
     (what_is_owed_is_forgotten, "who_waits_is_told_the_truth"),
     (sessions_vanish, "what_is_deleted_is_gone"),
+    (turns_run_elsewhere_know_no_time, "turns_end_in_time"),
 )
 
 

@@ -118,7 +118,7 @@ class RealTime:
             each()
             for loop in loops():
                 loop.passes(1)
-            time.sleep(_TICK_SECONDS)  # else it would spin
+            time.sleep(_TICK_SECONDS)  # Files and sockets move on by themselves; nothing says when.
 
     def run_out(self, loop: LiveLoop, last: asyncio.Task) -> None:
         end = time.monotonic() + _AFTERWARDS_SECONDS
@@ -134,7 +134,7 @@ class RealTime:
 
 def _tick(loop: LiveLoop) -> None:
     loop.passes(1)
-    time.sleep(_TICK_SECONDS)  # else it would spin
+    time.sleep(_TICK_SECONDS)  # as in `pass_by`
 
 
 def _assert_over(loop: asyncio.AbstractEventLoop) -> None:

@@ -14,14 +14,15 @@ from claude_agent_http.domain.errors import RuntimeStartError, StorageError
 from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.wakeup import Wakeup
-from claude_agent_http.ports import AgentRuntime, Clock, Ids, Store, ToolGate, Wakeups
+from claude_agent_http.ports import AgentRuntime, Clock, Ids, Store, ToolAsk, ToolGate, Wakeups
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
 
 
 @dataclass
 class Line:
     """The way to the database. `is_dead`: the replica is, and does nothing any more; `is_cut`: every call
-    fails, whether it was carried out or not; `is_deaf`: no word of another replica arrives."""
+    fails, whether it was carried out or not; `is_deaf`: no word of another replica arrives. So many calls as
+    `stumbles` says fail, each before or after it was carried out."""
 
     clock: Clock
     record: list[Fact]
@@ -29,6 +30,7 @@ class Line:
     is_dead: bool = False
     is_cut: bool = False
     is_deaf: bool = False
+    stumbles: int = 0
 
     def check(self) -> None:
         if self.is_dead:
@@ -39,13 +41,24 @@ class Line:
     async def call(self, name: str, method: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
         await self.lag()
         self.check()
+        stumbles_at = self._stumbles_at()
+        if stumbles_at == "before":
+            raise StorageError("the database did not answer")
         began = self.clock.monotonic()
         self._note(_before(name, args, began))
         result = await method(*args, **more)
         self._note(_after(name, args, more, result, began, self.clock.monotonic()))
         await self.lag()
         self.check()
+        if stumbles_at == "after":
+            raise StorageError("the answer of the database was lost")
         return result
+
+    def _stumbles_at(self) -> str | None:
+        if not self.stumbles:
+            return None
+        self.stumbles -= 1
+        return "after" if self.stumbles % 2 else "before"
 
     def _note(self, fact: Fact | None) -> None:
         if fact is not None:
@@ -71,7 +84,7 @@ def _after(
         case "claim", (str() as session, str() as replica) if result is not None:
             return Claimed(session, replica, result.epoch, began, at)
         case "seize", (str() as session, str() as replica):
-            return Claimed(session, replica, result[0].epoch, began, at, by_force=True)
+            return Claimed(session, replica, result.epoch, began, at, by_force=True)
         case "join", (Replica() as replica, float() as seconds):
             return Lives(replica.id, began + seconds, at)
         case "renew", (str() as replica, float() as seconds) if result:
@@ -102,10 +115,14 @@ class WatchedStore:
         self.events: Any = _Port(store.events, line)
         self.sessions: Any = _Port(store.sessions, line)
         self.transcripts: Any = _Port(store.transcripts, line)
+        self.api_keys: Any = _Port(store.api_keys, line)
+        self.usage: Any = _Port(store.usage, line)
+        self.audit: Any = _Port(store.audit, line)
         self.leases: Any = _Port(store.leases, line)
         self.wakeups = _Wakeups(store.wakeups, line)
         self.is_shared = store.is_shared
-        self.open, self.ping, self.close = store.open, store.ping, store.close
+        self.clock = store.clock
+        self.open, self.ping, self.scrub, self.close = store.open, store.ping, store.scrub, store.close
 
 
 class _Wakeups:
@@ -153,7 +170,13 @@ class Agents:
 
     @asynccontextmanager
     async def open(
-        self, session: Session, gate: ToolGate, lease: Lease, *, undo: str | None = None
+        self,
+        session: Session,
+        gate: ToolGate,
+        lease: Lease,
+        *,
+        ask: ToolAsk | None = None,
+        undo: str | None = None,
     ) -> AsyncIterator[AgentRuntime]:
         number = self._starts = self._starts + 1
 
@@ -168,7 +191,7 @@ class Agents:
         self.line.check()
         if self._is_over:
             raise RuntimeStartError("its launcher has ended it")
-        async with self.fake.open(session, watched, lease, undo=undo) as runtime:
+        async with self.fake.open(session, watched, lease, ask=ask, undo=undo) as runtime:
             self._alive[number] = Agent(session.id, lease.epoch, self.line.clock.monotonic(), None)
             try:
                 yield runtime

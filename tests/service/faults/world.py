@@ -145,12 +145,17 @@ class World:
         """It does not reach the database; see `watched.Line`."""
         self.at(slot).line.is_cut = True
 
+    def stumble(self, slot: int, calls: int) -> None:
+        """So many calls of its database fail."""
+        self.at(slot).line.stumbles = calls
+
     def deafen(self, slot: int) -> None:
         """It hears nothing of the others."""
         self.at(slot).line.is_deaf = True
 
     def mend(self, slot: int) -> None:
         self.at(slot).line.is_cut = self.at(slot).line.is_deaf = False
+        self.at(slot).line.stumbles = 0
 
     def drop_connections(self) -> None:
         self.place.drop_connections()
@@ -193,6 +198,9 @@ class World:
     def stored(self) -> list[Session]:
         return [session for session in map(self._stored, self.asked) if session is not None]
 
+    def log(self, session_id: str) -> list[Event]:
+        return self.place.ask(lambda store: store.events.read(session_id, limit=_PAGE))
+
     def history(self, *, is_settled: bool = False) -> History:
         facts = list(self.record)
         for replica in self.replicas:
@@ -200,7 +208,7 @@ class World:
         for _, message in self.messages:
             facts += message.facts()
         facts += [reader.fact() for _, reader in self.readers]
-        logs = {session.id: self._log(session.id) for session in self.stored()}
+        logs = {session.id: self.log(session.id) for session in self.stored()}
         return History(facts, logs, frozenset(self.doomed), is_settled, tuple(self.created))
 
     def _stored(self, session_id: str) -> Session | None:
@@ -208,9 +216,6 @@ class World:
             return self.place.ask(lambda store: store.sessions.get(session_id))
         except SessionNotFoundError:
             return None
-
-    def _log(self, session_id: str) -> list[Event]:
-        return self.place.ask(lambda store: store.events.read(session_id, limit=_PAGE))
 
     def _serving(self, slot: int) -> Replica | None:
         replica = self.at(slot)

@@ -17,11 +17,13 @@ from uuid import uuid4
 import pytest
 
 from claude_agent_http.demo.app import create_demo_model
+from claude_agent_http.domain.approval import AskedTool, Verdict
 from claude_agent_http.domain.event import Delta, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.turn import TurnEnd
-from claude_agent_http.ports import AgentRuntime, RuntimeItem, Store, ToolGate
+from claude_agent_http.gateway import FixedModelAccess
+from claude_agent_http.ports import AgentRuntime, ModelAccess, RuntimeItem, Store, ToolAsk, ToolGate
 from claude_agent_http.runtime import CliRuntimeFactory, RuntimeConfig
 from claude_agent_http.runtime.cli import CliRuntime
 from claude_agent_http.store import memory_store
@@ -67,6 +69,23 @@ class Gate:
         self.asked.append((tool_use_id, name, given))
         self.log.append(f"gate {tool_use_id}")
         return self.denies not in json.dumps(given)
+
+
+@dataclass
+class User:
+    """Decides about what it is asked, once `go` is set: denies what holds `denies`."""
+
+    denies: str = "unwanted"
+    log: list[str] = field(default_factory=list)
+    asked: list[AskedTool] = field(default_factory=list)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, tool: AskedTool) -> Verdict:
+        self.asked.append(tool)
+        self.log.append(f"ask {tool.tool_use_id}")
+        await self.go.wait()
+        allowed = self.denies not in json.dumps(tool.input)
+        return Verdict(allowed, "" if allowed else "The user denied this tool: not here")
 
 
 @dataclass
@@ -163,11 +182,11 @@ class Runtimes:
 
     def __init__(self, demo: DemoModel, folder: Path, store: Store) -> None:
         env = {"ANTHROPIC_BASE_URL": demo.url, "ANTHROPIC_API_KEY": SECRET}
+        self.model: ModelAccess = FixedModelAccess(env)
         self.config = RuntimeConfig(
             state_dir=folder / "state",
             permission_mode="bypassPermissions",
             model="claude-demo",
-            model_env=env,
             model_retries=1,
         )
         self.workspace = folder / "work"
@@ -176,10 +195,12 @@ class Runtimes:
         self.gate = Gate()
         self.store = store
         self.transcripts = store.transcripts
+        self.api_keys = store.api_keys
+        self.audit = store.audit
         self.ids = CountedIds()
 
     def factory(self, **changes: Any) -> CliRuntimeFactory:
-        return CliRuntimeFactory(replace(self.config, **changes), self.transcripts, self.ids)
+        return CliRuntimeFactory(replace(self.config, **changes), self.transcripts, self.ids, self.model)
 
     @asynccontextmanager
     async def open(
@@ -187,12 +208,15 @@ class Runtimes:
         session: Session | None = None,
         *,
         gate: ToolGate | None = None,
+        ask: ToolAsk | None = None,
         undo: str | None = None,
         **changes: Any,
     ) -> AsyncIterator[CliRuntime]:
         session = session or self.session
         await self.store.sessions.create(session)
-        opening = self.factory(**changes).open(session, gate or self.gate, lease_of(session), undo=undo)
+        opening = self.factory(**changes).open(
+            session, gate or self.gate, lease_of(session), ask=ask, undo=undo
+        )
         async with opening as runtime:
             yield runtime
 
@@ -213,3 +237,12 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def runtimes(demo: DemoModel, folder: Path) -> Runtimes:
     return Runtimes(demo, folder, memory_store(SystemClock()))
+
+
+@pytest.fixture(params=["fake", pytest.param("cli", marks=pytest.mark.tier("cli"))])
+def subject(request: pytest.FixtureRequest, folder: Path):
+    """One implementation of a runtime."""
+    from tests.service.runtime.subject import cli_subject, fake_subject  # made of what is here
+
+    make = fake_subject if request.param == "fake" else cli_subject
+    return make(request, folder)

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-import time
+import threading
 from pathlib import Path
 
 
@@ -15,13 +15,13 @@ def main() -> None:
         sys.exit(9)
     if how == "silent":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(600)  # A CLI that hangs: longer than any limit that must end it.
+        threading.Event().wait()  # A CLI that hangs, until it is killed.
     if how == "stays":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for line in sys.stdin:
         answer(json.loads(line), how)
     if how == "stays":
-        time.sleep(600)  # A CLI that does not end when its input does: longer than the grace it is given.
+        threading.Event().wait()  # A CLI that does not end when its input does.
 
 
 def answer(message: dict, how: str) -> None:

@@ -1,110 +1,19 @@
 """What every runtime does: one suite over the fake and over the real CLI."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from tests.service.runtime.conftest import (
-    DemoModel,
-    Gate,
-    Runtimes,
-    bash,
-    lease_of,
-    make_session,
     run_turn,
-    script,
 )
+from tests.service.runtime.subject import Subject
 
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError
 from claude_agent_http.domain.event import Delta, Withdrawn
-from claude_agent_http.domain.turn import ErrorKind, StopReason, TurnError
+from claude_agent_http.domain.turn import ErrorKind, StopReason
 from claude_agent_http.ports import AgentRuntime
-from claude_agent_http.runtime import fake
-from claude_agent_http.store import memory_store
-from claude_agent_http.system import SystemClock
-from claude_agent_http.system.ids import CountedIds
-
-
-@dataclass
-class Subject:
-    """One implementation: how to open it, and the prompt for each thing that it shall do."""
-
-    open: Callable[..., AbstractAsyncContextManager[AgentRuntime]]
-    open_broken: Callable[..., AbstractAsyncContextManager[AgentRuntime]]
-    gate: Gate
-    ran: Path
-    think_and_say: str
-    use_tool: str
-    use_forbidden_tool: str
-    recall: str
-    cut_once: str
-    hang: str
-    die: str
-    fail: str
-
-
-@pytest.fixture(params=["fake", pytest.param("cli", marks=pytest.mark.tier("cli"))])
-def subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
-    make = _fake_subject if request.param == "fake" else _cli_subject
-    return make(request, folder)
-
-
-def _cli_subject(request: pytest.FixtureRequest, folder: Path) -> Subject:
-    demo: DemoModel = request.getfixturevalue("demo")
-    runtimes = Runtimes(demo, folder, memory_store(SystemClock()))
-    ran = folder / "work" / "ran"
-    return Subject(
-        open=runtimes.open,
-        open_broken=lambda: runtimes.open(cli_path=Path("/nowhere/claude")),
-        gate=runtimes.gate,
-        ran=ran,
-        think_and_say=script({"thinking": "let me see", "text": "one two  three"}),
-        use_tool=script(bash(f"touch {ran}; echo out"), {"text": "finished"}),
-        use_forbidden_tool=script(bash(f"touch {ran}; echo forbidden"), {"text": "finished"}),
-        recall=script({"text": "{{history}}"}),
-        cut_once=script({"cut": 3, "times": 1, "delay_ms": 30, "text": "one two three four"}),
-        hang=script({"tokens": 400, "delay_ms": 100}),
-        die=script(bash("kill -9 $PPID")),
-        fail=script({"status": 529}),
-    )
-
-
-def _fake_subject(_request: pytest.FixtureRequest, folder: Path) -> Subject:
-    ran = folder / "ran"
-
-    def run() -> str:
-        ran.touch()
-        return "out"
-
-    plays: dict[str, list[fake.Step]] = {
-        "think_and_say": [fake.Say("let me see", thinking=True), fake.Say("one two  three")],
-        "use_tool": [fake.UseTool(run=run), fake.Say("finished")],
-        "use_forbidden_tool": [
-            fake.UseTool(input={"command": "forbidden"}, run=run),
-            fake.Say("finished"),
-        ],
-        "recall": [fake.Recall()],
-        "cut_once": [fake.Cut("one two"), fake.Say("one two three four")],
-        "hang": [fake.Say("tok0 tok1"), fake.Hang()],
-        "die": [fake.Die()],
-        "fail": [fake.Fail(TurnError(ErrorKind.MODEL_OVERLOADED, "overloaded"))],
-    }
-    factory = fake.FakeRuntimeFactory(CountedIds(), plays.__getitem__)
-    gate, session = Gate(), make_session(folder)
-
-    def open_(undo: str | None = None) -> AbstractAsyncContextManager[AgentRuntime]:
-        return factory.open(session, gate, lease_of(session), undo=undo)
-
-    def open_broken() -> AbstractAsyncContextManager[AgentRuntime]:
-        factory.start_failures.append("no CLI")
-        return open_()
-
-    prompts = {name: name for name in plays}
-    return Subject(open=open_, open_broken=open_broken, gate=gate, ran=ran, **prompts)
 
 
 async def test_a_turn_streams_each_message_and_then_gives_it_whole(subject: Subject) -> None:

@@ -43,13 +43,6 @@ async def test_model_and_system_prompt_reach_the_model(runtimes: Runtimes, demo:
     assert request["auth"] == "x-api-key"
 
 
-async def test_a_bearer_token_is_sent_as_one(runtimes: Runtimes, demo: DemoModel) -> None:
-    env = {"ANTHROPIC_BASE_URL": demo.url, "ANTHROPIC_AUTH_TOKEN": "token-1"}
-    turn = await one_turn(runtimes, {"text": "by token"}, model_env=env)
-    assert turn.text == "by token"
-    assert demo.requests("by token")[-1]["auth"] == "bearer"
-
-
 @pytest.mark.parametrize("mode", ["default", "plan", "dontAsk"])
 async def test_a_careful_permission_mode_denies_writing(runtimes: Runtimes, mode: str) -> None:
     turn = await one_turn(runtimes, WRITE, {"text": "finished"}, permission_mode=mode)
@@ -193,7 +186,7 @@ async def test_no_secret_and_no_prompt_stands_on_a_command_line(
         lines.extend(running(""))
         return True
 
-    async with runtimes.open(gate=look, undo=None, session=None, **secret) as runtime:
+    async with runtimes.open(gate=look, ask=None, undo=None, session=None, **secret) as runtime:
         turn = await run_turn(runtime, script({"text": "s3cr3t-prompt", **bash("env")}, REPORT))
         pid = runtime.pid
         assert pid is not None

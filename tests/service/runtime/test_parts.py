@@ -83,8 +83,8 @@ def test_the_tail_is_bounded_and_holds_no_secret() -> None:
 
 def test_the_secrets_of_a_configuration() -> None:
     env = {"ANTHROPIC_API_KEY": "key-1", "ANTHROPIC_BASE_URL": "http://model"}
-    config = RuntimeConfig(Path("/state"), model_env=env, extra_env={"AWS_SECRET_ACCESS_KEY": "key-2"})
-    assert config.secrets == {"key-1", "key-2"}
+    config = RuntimeConfig(Path("/state"), extra_env={"AWS_SECRET_ACCESS_KEY": "key-2"})
+    assert config.secrets(env) == {"key-1", "key-2"}
 
 
 def test_the_environment_is_an_allow_list() -> None:
@@ -100,8 +100,8 @@ def test_the_environment_is_an_allow_list() -> None:
         "PYTHONPATH": "no",
         "CLAUDE_AGENT_X": "no",
     }
-    config = RuntimeConfig(Path("/state"), model_env={"ANTHROPIC_AUTH_TOKEN": "t"}, extra_env={"EXTRA": "1"})
-    env = cli_environment(config, folders, host, root=True)
+    config = RuntimeConfig(Path("/state"), extra_env={"EXTRA": "1"})
+    env = cli_environment(config, folders, host, {"ANTHROPIC_AUTH_TOKEN": "t"}, root=True)
     assert "no" not in env.values()
     assert (env["PATH"], env["LC_ALL"], env["HTTPS_PROXY"], env["SSL_CERT_FILE"]) == (
         *("/bin", "C", "http://proxy", "/ca"),
@@ -118,7 +118,21 @@ def test_root_may_bypass_permissions_only_when_it_says_it_is_a_sandbox(
     root: bool, mode: str, said: bool
 ) -> None:
     config = RuntimeConfig(Path("/state"), permission_mode=mode)
-    assert ("IS_SANDBOX" in cli_environment(config, SessionFolders(Path("/s")), {}, root=root)) is said
+    assert ("IS_SANDBOX" in cli_environment(config, SessionFolders(Path("/s")), {}, {}, root=root)) is said
+
+
+@pytest.mark.parametrize(
+    ("host", "past"),
+    [
+        ({"HTTPS_PROXY": "http://p"}, "127.0.0.1"),
+        ({"no_proxy": "intra.example"}, "intra.example,127.0.0.1"),
+        ({"PATH": "/bin"}, None),
+    ],
+)
+def test_no_proxy_stands_before_the_gateway(host: dict[str, str], past: str | None) -> None:
+    env = cli_environment(RuntimeConfig(Path("/state")), SessionFolders(Path("/s")), host, {}, root=True)
+    assert env.get("no_proxy") == past
+    assert ("NO_PROXY" in env) is (past is not None)
 
 
 def test_folders_are_private_and_a_start_begins_with_none_of_the_last_ones_files(tmp_path: Path) -> None:
@@ -192,14 +206,14 @@ def test_two_that_write_the_trampoline_at_once_do_not_meet(tmp_path: Path) -> No
 def test_secrets_are_what_is_named_so_what_a_url_hides_and_what_mcp_servers_get() -> None:
     config = RuntimeConfig(
         Path("/state"),
-        model_env={"ANTHROPIC_API_KEY": "sk-model", "ANTHROPIC_BASE_URL": "http://me:hunter2@proxy:1/x"},
         extra_env={"LANG": "C.UTF-8", "HTTPS_PROXY": "http://[broken"},
         mcp_servers={
             "local": {"command": "npx", "env": {"ANY_NAME": "of-the-server", "SHORT": "on"}},
             "far": {"url": "https://mcp.example", "headers": {"X-Team": "of-the-header"}},
         },
     )
-    assert config.secrets == {"sk-model", "hunter2", "of-the-server", "of-the-header"}
+    model = {"ANTHROPIC_API_KEY": "gw-token", "ANTHROPIC_BASE_URL": "http://me:hunter2@proxy:1/x"}
+    assert config.secrets(model) == {"gw-token", "hunter2", "of-the-server", "of-the-header"}
 
 
 def test_the_trampoline_is_written_once_and_repaired(tmp_path: Path) -> None:
@@ -219,3 +233,18 @@ def test_the_trampoline_is_written_once_and_repaired(tmp_path: Path) -> None:
     assert "FileNotFoundError" in failed.stderr
     assert list(state.iterdir()) == [path]
     assert os.access(path, os.X_OK)
+
+
+async def test_tools_without_end_are_denied() -> None:
+    """Whoever writes to the CLI's output asks for as many as it likes."""
+
+    async def gate(*_: Any) -> bool:
+        return True
+
+    ordered = OrderedGate(gate)
+    ordered.begin()
+    for number in range(10_000):
+        ordered.report(f"t{number}")
+    assert await ordered.hook(GIVEN, "t9999", None) == {}
+    denied = await ordered.hook(GIVEN, "one more", None)
+    assert "more than 10000 tools" in denied["hookSpecificOutput"]["permissionDecisionReason"]

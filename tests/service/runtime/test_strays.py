@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.service.launcher.launched import Launched, alive, breeder, has_text
 from tests.service.runtime import stand_in_cli
 from tests.service.runtime.conftest import Runtimes, lease_of
-from tests.service.runtime.launched import Launched, alive, breeder, has_text
 from tests.waiting import until
 
 from claude_agent_http.runtime import CliRuntimeFactory
@@ -129,7 +129,7 @@ async def test_a_runtime_that_closes_takes_along_what_its_launcher_could_not_end
     config, file = replace(runtimes.config, cli_path=parting_cli), runtimes.workspace / "stray.pid"
     await runtimes.store.sessions.create(runtimes.session)
     async with Strays(NEVER) as strays:
-        factory = CliRuntimeFactory(config, runtimes.transcripts, runtimes.ids, strays=strays)
+        factory = CliRuntimeFactory(config, runtimes.transcripts, runtimes.ids, runtimes.model, strays=strays)
         async with factory.open(runtimes.session, runtimes.gate, lease_of(runtimes.session)) as runtime:
             await until(lambda: has_text(file))
             stray = {"stray": int(file.read_text())}

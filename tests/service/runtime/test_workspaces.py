@@ -184,9 +184,8 @@ async def test_folders_without_permissions_are_erased(users: Path) -> None:
     assert list(users.iterdir()) == []
 
 
+@pytest.mark.tier("root")
 async def test_what_cannot_be_erased_is_named_and_all_else_is_gone(users: Path) -> None:
-    if os.getuid() != 0:
-        pytest.skip("only root can make a folder that is another user's")
     kept = users / "alice" / "a" / "b" / "kept"
     kept.mkdir(parents=True)
     (kept / "file").touch()

@@ -118,6 +118,15 @@ def test_a_bad_variable_is_named(name: str, value: str, key: str, wanted: list[s
             "model.base_url (from ANTHROPIC_BASE_URL)",
         ),
         (
+            {f"{V}MODEL_BINDING_DIR": "/no/such/folder"},
+            f"model.binding_dir (from {V}MODEL_BINDING_DIR): /no/such/folder is no folder",
+        ),
+        (
+            {f"{V}MODEL_BINDING_DIR": "/tmp", "ANTHROPIC_AUTH_TOKEN": "t"},
+            f"model.binding_dir (from {V}MODEL_BINDING_DIR): holds the credential, and so does "
+            "model.auth_token (from ANTHROPIC_AUTH_TOKEN); keep one",
+        ),
+        (
             {"ANTHROPIC_API_KEY_FILE": "/no/such/file"},
             "model.api_key (from ANTHROPIC_API_KEY_FILE): cannot read the file /no/such/file: No such file",
         ),
@@ -271,3 +280,22 @@ def refusal(environ: Mapping[str, str], cwd: Path) -> str:
     with pytest.raises(SettingsError) as caught:
         load_settings(environ, cwd)
     return str(caught.value)
+
+
+def test_tokens_need_an_issuer_and_an_audience(tmp_path: Path):
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"CLAUDE_AGENT_AUTH": "oidc"}, tmp_path)
+    assert {problem.key for problem in caught.value.problems} == {"auth.oidc_issuer", "auth.oidc_audience"}
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "rs256"])
+def test_no_token_is_signed_with_what_others_know(algorithm: str, tmp_path: Path):
+    with pytest.raises(SettingsError, match="oidc_algorithms"):
+        load_settings({"CLAUDE_AGENT_AUTH_OIDC_ALGORITHMS": algorithm}, tmp_path)
+    given = load_settings({"CLAUDE_AGENT_AUTH_OIDC_ALGORITHMS": "RS512, EdDSA"}, tmp_path)
+    assert given.settings.auth.oidc_algorithms == ("RS512", "EdDSA")
+
+
+def test_a_folder_of_keys_must_be_one(tmp_path: Path):
+    with pytest.raises(SettingsError, match=r"auth\.keys_dir .*/missing is no folder"):
+        load_settings({"CLAUDE_AGENT_AUTH_KEYS_DIR": "missing"}, tmp_path)

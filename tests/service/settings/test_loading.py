@@ -142,6 +142,7 @@ def test_a_secret_from_a_file_is_stripped(tmp_path: Path):
     assert loaded.settings.model.api_key is not None
     assert loaded.settings.model.api_key.get_secret_value() == "sk-1"
     assert loaded.origins["model.api_key"] == "ANTHROPIC_API_KEY_FILE"
+    assert loaded.secret_files == {"model.api_key": tmp_path / "key"}
     assert not loaded.settings.uses_demo_model
 
 
@@ -155,6 +156,7 @@ def test_a_secret_from_a_file_is_stripped(tmp_path: Path):
         ({"ANTHROPIC_API_KEY": "k"}, False, False),
         ({"ANTHROPIC_AUTH_TOKEN": "k"}, False, False),
         ({"ANTHROPIC_BASE_URL": "http://x"}, False, False),
+        ({f"{V}MODEL_BINDING_DIR": "/tmp"}, False, False),
     ],
 )
 def test_when_the_demo_model_answers(environ: dict[str, str], demo: bool, warns: bool, tmp_path: Path):
@@ -213,7 +215,11 @@ def test_relative_paths_stand_under_the_working_folder(tmp_path: Path):
     cli = tmp_path / "bin/claude-x"
     cli.write_text("#!/bin/sh\n")
     cli.chmod(0o755)
-    write(tmp_path, "plugins: [{path: plug}]\nuser: {base_dir: '~/users'}\ndefaults: {cli_path: claude-x}\n")
+    write(
+        tmp_path,
+        "plugins: [{path: plug}]\nuser: {base_dir: '~/users'}\ndefaults: {cli_path: claude-x}\n"
+        "isolation: {read: [tools, '~/bin']}\n",
+    )
     environ = {
         "HOME": str(tmp_path / "me"),
         "PATH": str(tmp_path / "bin"),
@@ -224,6 +230,7 @@ def test_relative_paths_stand_under_the_working_folder(tmp_path: Path):
     assert settings.user.base_dir == tmp_path / "me/users"
     assert settings.session.sqlite_path == tmp_path / "x.db"
     assert settings.defaults.cli_path == cli
+    assert settings.isolation.read == (tmp_path / "tools", tmp_path / "me/bin")
 
 
 def test_the_file_may_be_named(tmp_path: Path):

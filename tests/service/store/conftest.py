@@ -24,6 +24,7 @@ KINDS = [
     pytest.param("pgbouncer", marks=pytest.mark.tier("postgres", "pgbouncer")),
 ]
 DATABASES = KINDS[1:]
+SHARED = KINDS[2:]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,30 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 
+class Flow(asyncio.Event):
+    """Nothing passes while it is clear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set()
+        self.lines: list[asyncio.Event] = []
+
+    def strand(self) -> None:
+        """Nothing passes any more on the connections that there are; new ones work."""
+        for line in self.lines:
+            line.clear()
+
+    def add_line(self) -> asyncio.Event:
+        line = asyncio.Event()
+        line.set()
+        self.lines.append(line)
+        return line
+
+
 @asynccontextmanager
-async def relay(port: int, folder: Path) -> AsyncIterator[asyncio.Event]:
-    """Nothing passes while the event is clear. At the end every connection is cut and no new one taken."""
-    flowing = asyncio.Event()
-    flowing.set()
+async def relay(port: int, folder: Path) -> AsyncIterator[Flow]:
+    """At the end every connection is cut and no new one taken."""
+    flowing = Flow()
     passing: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,21 +53,25 @@ def free_port() -> int:
 
 
 async def _pass(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Path, flowing: asyncio.Event
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server: Path, flowing: Flow
 ) -> None:
     far_reader, far_writer = await asyncio.open_unix_connection(server)
+    gates = (flowing, flowing.add_line())
     try:
         async with asyncio.TaskGroup() as both:
-            both.create_task(_copy(reader, far_writer, flowing))
-            both.create_task(_copy(far_reader, writer, flowing))
+            both.create_task(_copy(reader, far_writer, gates))
+            both.create_task(_copy(far_reader, writer, gates))
     finally:
         writer.transport.abort()
         far_writer.transport.abort()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gates: tuple[asyncio.Event, ...]
+) -> None:
     with suppress(ConnectionError):
         while data := await reader.read(65536):
-            await flowing.wait()
+            for gate in gates:
+                await gate.wait()
             writer.write(data)
     writer.close()

@@ -9,14 +9,18 @@ import re
 import sqlite3
 import subprocess
 import tempfile
+from datetime import date
 from pathlib import Path
 
 from tests.postgres import PostgresServer, start_postgres
 from tests.service.store.values import START, TickingClock, new_event, new_session
 
+from claude_agent_http.domain.api_key import ApiKey, KeyScope
+from claude_agent_http.domain.audit import AuditEntry, CallerKind
 from claude_agent_http.domain.event import EventType, NewEvent
 from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session, SessionStatus
+from claude_agent_http.domain.usage import Account, Spending, UsageBatch
 from claude_agent_http.ports import Store, TranscriptKey
 from claude_agent_http.store import postgres_store, schema, sqlite_store
 
@@ -36,6 +40,15 @@ EVENTS: list[NewEvent] = [
 KEYS = [TranscriptKey("p", SESSIONS[0].id, subpath) for subpath in ("", "subagents/agent-1")]
 ENTRIES = [{"uuid": "a", "text": "one"}, {"text": "two \x00"}]
 LEASES_SINCE = "0002"
+KEYS_SINCE = "0003"
+USAGE_SINCE = "0005"
+USAGE_DAY = date(2026, 3, 1)
+USED = Spending(1, 2, 3, 4, 5, 6)
+AUDIT_SINCE = "0006"
+API_KEY = ApiKey("0123456789abc", "name \x00", "digest", KeyScope("bob \\ \x00", is_admin=True), START, START)
+AUDITED = AuditEntry(
+    "aud_1", START, CallerKind.USER, "key:x", "bob \\ \x00", "GET", None, None, None, 401, "req_1", "::1"
+)
 LEASE = Lease(SESSIONS[1].id, "replica \x00", 1)
 
 
@@ -48,6 +61,10 @@ async def write_rows(store: Store) -> None:
     for key in KEYS:
         await store.transcripts.append(key, ENTRIES)
     await store.leases.join(Replica(LEASE.replica_id, "pod", "2.0.0"), 10.0)
+    await store.api_keys.add(API_KEY)
+    account = Account("bob \\ \x00", SESSIONS[1].id, "claude-a", USAGE_DAY)
+    await store.usage.add(UsageBatch("writer", 1, ((account, USED),)))
+    await store.audit.add([AUDITED])
     await store.leases.claim(LEASE.session_id, LEASE.replica_id)
 
 

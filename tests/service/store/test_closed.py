@@ -5,12 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.service.store.values import START, new_event, new_session
+from tests.service.store.values import START, delete_expired, new_event, new_session
 
 from claude_agent_http.domain.errors import SessionNotFoundError
 from claude_agent_http.domain.lease import Replica
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
+from claude_agent_http.store import closed_sizes
 
 DAY = timedelta(days=1)
 
@@ -33,8 +34,8 @@ async def test_old_ones_are_deleted_the_oldest_first_with_all_they_have(store: S
     newer, older = await closed(store, 2), await closed(store, 1)
     await store.transcripts.append(TranscriptKey("p", older.id, "subagents/a"), [{"n": 1}])
     kept = await closed(store, 2.5)
-    assert await store.sessions.delete_closed(START + 2 * DAY) == [older, newer]
-    assert await store.sessions.delete_closed(START + 2 * DAY) == []
+    assert await delete_expired(store, START + 2 * DAY) == [older, newer]
+    assert await delete_expired(store, START + 2 * DAY) == []
     for session in (older, newer):
         with pytest.raises(SessionNotFoundError):
             await store.sessions.get(session.id)
@@ -44,7 +45,7 @@ async def test_old_ones_are_deleted_the_oldest_first_with_all_they_have(store: S
 
 async def test_events_go_with_their_session(store: Store) -> None:
     gone = await closed(store, 0, "text")
-    await store.sessions.delete_closed(START)
+    await delete_expired(store, START)
     assert await store.events.read(gone.id) == []
 
 
@@ -55,23 +56,50 @@ async def test_what_is_in_use_stays(store: Store) -> None:
     assert lease is not None
     active = await closed(store, 0, status=SessionStatus.ACTIVE)
     running = await closed(store, 0, phase=SessionPhase.RUNNING)
-    assert await store.sessions.delete_closed(START) == []
+    assert await delete_expired(store, START) == []
     assert await store.sessions.excess(0) is None
     for session in (active, running):
         assert await store.sessions.get(session.id) == session
     await store.leases.release(lease)
-    assert ids(await store.sessions.delete_closed(START)) == [held.id]
+    assert ids(await delete_expired(store, START)) == [held.id]
+
+
+async def test_what_was_seized_from_a_replica_that_may_run_it_stays(store: Store) -> None:
+    for replica_id in ("r1", "r2"):
+        await store.leases.join(Replica(replica_id, "", ""), 10)
+    session = await closed(store, 0)
+    former = await store.leases.claim(session.id, "r1")
+    assert former is not None
+    await store.leases.release(await store.leases.seize(session.id, "r2"))
+    assert await delete_expired(store, START) == []
+    await store.leases.release(former)
+    assert ids(await delete_expired(store, START)) == [session.id]
 
 
 async def test_what_a_replica_held_that_nobody_knows_any_more_goes(store: Store) -> None:
     gone = await closed(store, 0, lease_holder="long dead", lease_epoch=3)
-    assert ids(await store.sessions.delete_closed(START)) == [gone.id]
+    assert ids(await delete_expired(store, START)) == [gone.id]
 
 
-async def test_20_are_deleted_at_once(store: Store) -> None:
-    made = [await closed(store, number / 100) for number in range(21)]
-    parts = [ids(await store.sessions.delete_closed(START + DAY)) for _ in range(3)]
-    assert parts == [ids(made[:20]), ids(made[20:]), []]
+async def test_20_sessions_or_2000_events_are_deleted_at_once(store: Store) -> None:
+    small = [await closed(store, number / 100) for number in range(21)]
+    large = [
+        await closed(store, 1 + number / 100, last_seq=seq)
+        for number, seq in enumerate((1500, 500, 1, 5000, 1))
+    ]
+    middle = [small[20].id, *ids(large[:2])]
+    parts = [ids(small[:20]), middle, *([session.id] for session in large[2:])]
+    assert await store.sessions.expired(START + 2 * DAY) == parts
+    assert await delete_expired(store, START + 2 * DAY) == small + large
+    assert await store.sessions.expired(START + 2 * DAY) == []
+
+
+async def test_what_was_used_or_went_since_it_was_found_is_left_alone(store: Store) -> None:
+    used, gone, left = [await closed(store, number) for number in range(3)]
+    (part,) = await store.sessions.expired(START + 2 * DAY)
+    await store.sessions.set_status(used.id, SessionStatus.CLOSED, START + 3 * DAY)
+    await store.sessions.delete(gone.id)
+    assert await store.sessions.delete_closed(part, START + 2 * DAY) == [left]
 
 
 async def test_a_session_that_is_resumed_meanwhile_lives_whole_or_is_gone(store: Store) -> None:
@@ -79,7 +107,7 @@ async def test_a_session_that_is_resumed_meanwhile_lives_whole_or_is_gone(store:
         session = await closed(store, 0, "text")
         resumed, deleted = await asyncio.gather(
             store.sessions.set_status(session.id, SessionStatus.ACTIVE, START),
-            store.sessions.delete_closed(START),
+            delete_expired(store, START),
             return_exceptions=True,
         )
         assert isinstance(deleted, list)
@@ -108,8 +136,24 @@ async def test_transcripts_count_too_and_in_bytes(store: Store) -> None:
     assert await store.sessions.excess(1400) is None
 
 
+@pytest.mark.parametrize("limit", ["_EVENTS_AT_ONCE", "_SESSIONS_AT_ONCE", "_FOUND_AT_ONCE"])
+async def test_what_is_read_in_parts_is_counted_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(closed_sizes, limit, 2)
+    for day in range(3):
+        session = await closed(store, day, "x" * 1000)
+        await store.events.append(session.id, [new_event(data={"text": "x" * 1000}) for _ in range(4)])
+        await store.sessions.set_status(session.id, session.status, session.last_active_at)
+    assert await store.sessions.excess(16_000) is None
+    assert await store.sessions.excess(14_900) == START
+    assert await store.sessions.excess(10_200) == START
+    assert await store.sessions.excess(9_900) == START + DAY
+
+
 async def test_the_oldest_of_very_many_are_found(store: Store) -> None:
-    await asyncio.gather(*(closed(store, number / 1000) for number in range(1100)))
+    for hundred in range(0, 1100, 100):  # more at once would wait too long for a connection
+        await asyncio.gather(*(closed(store, (hundred + number) / 1000) for number in range(100)))
     await closed(store, -1, "x")
     assert await store.sessions.excess(0) == START - DAY
     assert await store.sessions.excess(1000) is None

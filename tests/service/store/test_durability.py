@@ -126,7 +126,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.tier("tmpfs")
 async def test_a_full_disk_is_told_and_survived(small_disk: Path, clock: TickingClock) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(1024 * 1024))
+    ballast.write_bytes(bytes(2 * 1024 * 1024))  # Room, once it is gone, for all of the log in the file too.
     store = sqlite_store(small_disk / "agents.db", clock)
     await store.open()
     session = await store.sessions.create(new_session())

@@ -1,6 +1,7 @@
 """The event log, on every store."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC
 from uuid import uuid4
 
@@ -30,6 +31,18 @@ async def test_events_come_back_as_they_went_in(store: Store, clock: TickingCloc
     for each in read:
         assert before < each.processed_at < after
         assert each.processed_at.tzinfo is UTC
+
+
+async def test_events_of_a_newer_version_are_read_with_the_others(store: Store) -> None:
+    session = await store.sessions.create(new_session())
+    unknown = replace(new_event(data={"new": 1}), type=EventType.told("agent.new_thing"))
+    appended = await store.events.append(session.id, [new_event(), unknown, new_event()])
+
+    read = await store.events.read(session.id)
+    assert read == appended
+    assert (read[1].type.value, read[1].data) == ("agent.new_thing", {"new": 1})
+    assert seqs(await store.events.read(session.id, types=frozenset({new_event().type}))) == [1, 3]
+    assert seqs(await store.events.append(session.id, [unknown, new_event()])) == [2, 4]
 
 
 async def test_seqs_are_dense_under_concurrent_appends(store: Store) -> None:
@@ -92,6 +105,15 @@ async def test_a_repeat_at_the_same_time_is_stored_once(store: Store) -> None:
     )
     assert len({result[0].seq for result in results}) == 1
     assert seqs(await whole_log(store, session.id)) == list(range(1, 22))
+
+
+async def test_of_several_under_one_id_at_once_the_first_stands_and_all_are_told_it(store: Store) -> None:
+    """So an approval is decided once, whoever decides meanwhile."""
+    session = await store.sessions.create(new_session())
+    rivals = [new_event(id="sevt_1_decision", data={"result": str(number)}) for number in range(20)]
+    told = await asyncio.gather(*(store.events.append(session.id, [rival]) for rival in rivals))
+    [stored] = await store.events.read(session.id)
+    assert [event for events in told for event in events] == [stored] * 20
 
 
 async def test_an_id_may_be_used_in_two_sessions(store: Store) -> None:

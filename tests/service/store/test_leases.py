@@ -7,7 +7,7 @@ import pytest
 from tests.service.store.conftest import Place
 from tests.service.store.values import NASTY_TEXTS, new_event, new_session
 
-from claude_agent_http.domain.errors import SessionNotFoundError
+from claude_agent_http.domain.errors import LeaseLostError, SessionNotFoundError
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session
@@ -143,34 +143,116 @@ async def test_who_leaves_gives_up_every_lease(store: Store, session: Session) -
     assert not await store.leases.has_stopped(theirs)
 
 
-async def test_a_seizure_tells_of_the_living_replica_that_had_the_session(
+async def test_a_session_is_seized_from_a_living_replica_which_may_still_run_it(
     store: Store, session: Session
 ) -> None:
     former = await claimed(store, session.id, "a")
-    mine, rival = await store.leases.seize(session.id, "b")
-    assert (mine, rival) == (Lease(session.id, "b", 2), former)
+    mine = await store.leases.seize(session.id, "b")
+    assert mine == Lease(session.id, "b", 2)
     assert await holder(store, session.id) == ("b", 2)
     assert not await store.leases.has_stopped(former)
+    assert not await store.leases.is_alone(mine)
     await store.leases.release(former)
     assert await store.leases.has_stopped(former)
+    assert await store.leases.is_alone(mine)
     assert not await store.leases.has_stopped(mine)
     assert await holder(store, session.id) == ("b", 2)
 
 
-async def test_a_seizure_of_nobodys_or_ones_own_session_finds_no_rival(
+async def test_who_seizes_nobodys_or_ones_own_session_is_alone(
     store: Store, session: Session, pass_time: PassTime
 ) -> None:
-    await store.leases.join(replica("c"), SHORT)
-    seizures = [await store.leases.seize(session.id, each) for each in ("a", "a", "c")]
+    await store.leases.join(replica("c"), LONG)
+    for epoch, replica_id in enumerate("aac", start=1):
+        lease = await store.leases.seize(session.id, replica_id)
+        assert lease == Lease(session.id, replica_id, epoch)
+        assert await store.leases.is_alone(lease) is (replica_id == "a")
+    await store.leases.release(Lease(session.id, "a", 2))
+    await store.leases.renew("c", SHORT)
     await pass_time(SHORT)
-    seizures.append(await store.leases.seize(session.id, "b"))
-    assert [(lease.replica_id, lease.epoch) for lease, _ in seizures] == [
-        ("a", 1),
-        ("a", 2),
-        ("c", 3),
-        ("b", 4),
-    ]
-    assert [rival for _, rival in seizures] == [None, None, Lease(session.id, "a", 2), None]
+    assert await store.leases.is_alone(await store.leases.seize(session.id, "b"))
+
+
+async def seized_twice(store: Store, session: Session) -> tuple[Lease, Lease, Lease]:
+    """From "a" by "b", which gives it up again, and from nobody by "c"."""
+    await store.leases.join(replica("c"), LONG)
+    first = await claimed(store, session.id, "a")
+    second = await store.leases.seize(session.id, "b")
+    await store.leases.release(second)
+    return first, second, await store.leases.seize(session.id, "c")
+
+
+async def test_who_had_a_session_is_waited_for_though_it_was_seized_again(
+    store: Store, session: Session
+) -> None:
+    first, second, third = await seized_twice(store, session)
+    assert not await store.leases.has_stopped(first)
+    assert await store.leases.has_stopped(second)
+    assert not await store.leases.is_alone(third)
+    await store.leases.release(first)
+    assert await store.leases.is_alone(third)
+
+
+@pytest.mark.parametrize("way", ["released", "left", "dead"])
+async def test_what_was_seized_is_claimed_by_nobody_else_before_it_is_given_up(
+    store: Store, session: Session, pass_time: PassTime, way: str
+) -> None:
+    await store.leases.join(replica("c"), LONG)
+    await store.events.append(session.id, [new_event(EventType.STATUS_RUNNING)])
+    former = await claimed(store, session.id, "c")
+    await store.leases.release(await store.leases.seize(session.id, "b"))
+    assert await store.leases.claim(session.id, "a") is None
+    assert await store.leases.claim(session.id, "b") is None
+    assert await store.leases.orphans("b", 10) == []
+    assert len(await store.leases.orphans("c", 10)) == 1  # a process waits for its own agents
+    match way:
+        case "released":
+            await store.leases.release(former)
+        case "left":
+            await store.leases.leave("c")
+        case "dead":
+            await store.leases.renew("c", SHORT)
+            await pass_time(SHORT)
+    assert len(await store.leases.orphans("b", 10)) == 1
+    assert await store.leases.claim(session.id, "b") == Lease(session.id, "b", 3)
+    assert await store.leases.renew("c", LONG) == (0 if way != "released" else 3)
+
+
+async def test_who_leaves_gives_up_nothing_of_those_it_seized_from(store: Store, session: Session) -> None:
+    await store.leases.join(replica("c"), LONG)
+    former = await claimed(store, session.id, "a")
+    await store.leases.seize(session.id, "b")
+    await store.leases.leave("b")
+    assert not await store.leases.has_stopped(former)
+    assert await store.leases.claim(session.id, "c") is None
+    assert not await store.leases.is_alone(await store.leases.seize(session.id, "c"))
+
+
+async def test_a_replica_knows_what_it_has_not_given_up(store: Store, session: Session) -> None:
+    other = await store.sessions.create(new_session())
+    seized, kept = await claimed(store, session.id, "a"), await claimed(store, other.id, "a")
+    theirs = await store.leases.seize(session.id, "b")
+    assert await store.leases.held("b") == [theirs]
+    assert set(await store.leases.held("a")) == {seized, kept}
+    await store.leases.release(seized)
+    assert await store.leases.held("a") == [kept]
+    await store.leases.release(kept)
+    assert await store.leases.held("a") == []
+
+
+async def test_only_its_holder_deletes_a_session_that_is_deleted_under_a_lease(
+    store: Store, session: Session
+) -> None:
+    stale = await claimed(store, session.id, "a")
+    lease = await store.leases.seize(session.id, "b")
+    with pytest.raises(LeaseLostError):
+        await store.sessions.delete(session.id, lease=stale)
+    assert (await store.sessions.get(session.id)).is_held_under(lease)
+    await store.sessions.delete(session.id, lease=lease)
+    with pytest.raises(SessionNotFoundError):
+        await store.sessions.delete(session.id, lease=lease)
+    await store.sessions.create(session)
+    assert await store.leases.claim(session.id, "c") == Lease(session.id, "c", 1)
 
 
 async def test_who_lost_a_session_has_stopped_when_it_leaves_or_dies(
@@ -210,7 +292,7 @@ async def test_an_unknown_session(store: Store, session_id: str) -> None:
 async def test_orphans_are_running_and_no_other_living_replicas(
     store: Store, session: Session, pass_time: PassTime
 ) -> None:
-    await store.leases.join(replica("c"), SHORT)
+    await store.leases.join(replica("c"), LONG)
     running = [await store.sessions.create(new_session()) for _ in range(5)]
     free, own, rivals, dead, released = running
     for each, replica_id in ((own, "a"), (rivals, "b"), (dead, "c")):
@@ -224,9 +306,13 @@ async def test_orphans_are_running_and_no_other_living_replicas(
         return asyncio.gather(*(store.sessions.get(each.id) for each in sessions))
 
     assert await store.leases.orphans("a", 10) == await stored(free, own, released)
+    await store.leases.renew("c", SHORT)  # joined for long, lest a slow machine ends its stay before its time
     await pass_time(SHORT)
     assert await store.leases.orphans("a", 10) == await stored(free, own, dead, released)
     assert await store.leases.orphans("a", 2) == await stored(free, own)
+    [behind] = await stored(own)
+    assert await store.leases.orphans("a", 1, after=behind) == await stored(dead)
+    assert await store.leases.orphans("a", 9, after=behind) == await stored(dead, released)
     assert await store.leases.orphans("b", 10) == await stored(free, rivals, dead, released)
     assert await store.leases.orphans("a", 0) == []
 
@@ -255,10 +341,13 @@ async def test_epochs_of_many_seizures_at_once_are_all_different(replicas: list[
         replicas[number % len(replicas)].leases.seize(session.id, replica_id)
         for number, replica_id in enumerate("abcdef")
     ]
-    taken = sorted(await asyncio.gather(*seizures), key=lambda seizure: seizure[0].epoch)
-    assert [mine.epoch for mine, _ in taken] == [1, 2, 3, 4, 5, 6]
-    # Each tells of the one before it, and nobody is told of twice.
-    assert [rival for _, rival in taken] == [None, *(mine for mine, _ in taken[:-1])]
+    taken = sorted(await asyncio.gather(*seizures), key=lambda lease: lease.epoch)
+    assert [lease.epoch for lease in taken] == [1, 2, 3, 4, 5, 6]
+    # None of those before the last is forgotten.
+    for lease in taken[:-1]:
+        assert not await replicas[0].leases.is_alone(taken[-1])
+        await replicas[0].leases.release(lease)
+    assert await replicas[0].leases.is_alone(taken[-1])
 
 
 @pytest.mark.parametrize("text", NASTY_TEXTS)

@@ -17,23 +17,32 @@ from sqlalchemy.util import await_only
 from tests.service.store.conftest import Place
 from tests.service.store.inspection import in_database, run_script
 from tests.service.store.released import (
+    API_KEY,
+    AUDIT_SINCE,
+    AUDITED,
     ENTRIES,
     EVENTS,
     KEYS,
+    KEYS_SINCE,
     LEASE,
     LEASES_SINCE,
     SCHEMAS,
     SESSIONS,
+    USAGE_DAY,
+    USAGE_SINCE,
+    USED,
     write_rows,
 )
 from tests.service.store.values import new_event, new_session, seqs, whole_log
 from tests.waiting import until
 
+from claude_agent_http.domain.audit import AuditFilter
 from claude_agent_http.domain.errors import ServiceLockedError, StorageError
 from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.domain.usage import Spending
 from claude_agent_http.ports import TranscriptKey
-from claude_agent_http.store import current_revision, migrate, schema
+from claude_agent_http.store import api_keys, current_revision, migrate, schema
 from claude_agent_http.store.migration import newest_script
 from claude_agent_http.store.postgres import PostgresDatabase
 from claude_agent_http.store.postgres_address import PostgresAddress
@@ -59,6 +68,10 @@ def _dumps(kind: str) -> list[Path]:
     return sorted(SCHEMAS.glob(f"*.{kind}.sql"))
 
 
+def _revision(dump: Path) -> str:
+    return dump.name.split(".")[0]
+
+
 RELEASED = [
     *(pytest.param("sqlite", dump, id=dump.stem) for dump in _dumps("sqlite")),
     *(
@@ -77,7 +90,8 @@ def released_place(request: pytest.FixtureRequest, kind: str) -> Place:
 @pytest.mark.parametrize(("kind", "dump"), RELEASED)
 async def test_a_released_schema_becomes_the_newest(released_place: Place, dump: Path) -> None:
     await run_script(released_place.url, dump)
-    assert await current_revision(released_place.url) == dump.name.split(".")[0]
+    revision = _revision(dump)
+    assert await current_revision(released_place.url) == revision
     store = released_place.make()
     await store.open()
 
@@ -90,7 +104,7 @@ async def test_a_released_schema_becomes_the_newest(released_place: Place, dump:
         message_count=1,
         phase=SessionPhase.RUNNING,
     )
-    is_held = dump.name.split(".")[0] >= LEASES_SINCE
+    is_held = revision >= LEASES_SINCE
     lease: dict[str, Any] = {"lease_holder": LEASE.replica_id, "lease_epoch": LEASE.epoch} if is_held else {}
     assert await store.sessions.get(second.id) == replace(second, status=SessionStatus.CLOSED, **lease)
     assert await store.leases.has_stopped(LEASE)  # its time is long up
@@ -106,6 +120,12 @@ async def test_a_released_schema_becomes_the_newest(released_place: Place, dump:
         await store.transcripts.append(key, [*ENTRIES, {"uuid": "b"}])
         assert (await store.transcripts.load(key) or [])[2:] == [{"text": "two \x00"}, {"uuid": "b"}]
 
+    assert await store.api_keys.get(API_KEY.id) == (API_KEY if revision >= KEYS_SINCE else None)
+    used = await store.usage.total_of_day(USAGE_DAY, user_id="bob \\ \x00")
+    assert used == (USED if revision >= USAGE_SINCE else Spending())
+    audited = await store.audit.page(AuditFilter(), limit=9)
+    assert audited == ([AUDITED] if revision >= AUDIT_SINCE else [])
+
     assert seqs(await store.events.append(first.id, [EVENTS[0], new_event()])) == [1, 4]
     await store.sessions.delete(first.id)
     assert await store.events.read(first.id) == []
@@ -113,12 +133,24 @@ async def test_a_released_schema_becomes_the_newest(released_place: Place, dump:
     assert await current_revision(released_place.url) == HEAD
 
 
+@pytest.mark.parametrize(("kind", "dump"), [each for each in RELEASED if str(each.id) < KEYS_SINCE])
+async def test_who_only_looks_for_keys_in_an_older_schema_is_told_and_changes_nothing(
+    released_place: Place, dump: Path
+) -> None:
+    await run_script(released_place.url, dump)
+    before = await in_database(released_place.url, _shape)
+    with pytest.raises(StorageError, match=r"of an older version .* knows no API keys; start this version"):
+        async with api_keys(released_place.url, prepare=False):
+            pass
+    assert await in_database(released_place.url, _shape) == before
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_every_revision_has_its_dump(kind: str) -> None:
     config = Config()
     config.set_main_option("script_location", "claude_agent_http.store:migrations")
     revisions = sorted(each.revision for each in ScriptDirectory.from_config(config).walk_revisions())
-    assert [dump.name.split(".")[0] for dump in _dumps(kind)] == revisions
+    assert [_revision(dump) for dump in _dumps(kind)] == revisions
 
 
 async def test_an_empty_database_is_migrated_once(place: Place) -> None:

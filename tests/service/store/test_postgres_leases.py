@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.util import await_only
-from tests.service.store.conftest import Place
+from tests.service.store.conftest import SHARED, Place
 from tests.service.store.inspection import until_somebody_waits
 from tests.service.store.values import TickingClock, new_event, new_session, seqs
 
@@ -35,6 +35,20 @@ async def client(postgres_dsn: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(postgres_dsn.replace("+asyncpg", ""))
     yield connection
     connection.terminate()
+
+
+@pytest.fixture(params=SHARED)
+def shared_place(request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue(f"{request.param}_place")
+    return found
+
+
+def database_of(place: Place, **options: Any) -> PostgresDatabase:
+    """One more replica's, through the pooler where there is one."""
+    direct = PostgresAddress.parse(place.url)
+    if place.pooler_url is None:
+        return PostgresDatabase(direct, **options)
+    return PostgresDatabase(PostgresAddress.parse(place.pooler_url), direct, **options)
 
 
 @pytest.mark.parametrize("is_renewed", [True, False])
@@ -136,10 +150,12 @@ async def test_a_renewal_does_not_wait_for_a_busy_pool(
 
 
 async def test_a_host_that_dies_amid_a_transaction_does_not_keep_its_sessions_locked(
-    store: Store, postgres_dsn: str
+    shared_place: Place,
 ) -> None:
+    store = shared_place.make()
+    await store.open()
     session = await store.sessions.create(new_session())
-    dead = PostgresDatabase(PostgresAddress.parse(postgres_dsn), abandoned_seconds=0.3)
+    dead = database_of(shared_place, abandoned_seconds=0.3)
     locked, forever = asyncio.Event(), asyncio.Event()
 
     def lock_and_fall_silent(connection: Connection) -> None:
@@ -156,15 +172,17 @@ async def test_a_host_that_dies_amid_a_transaction_does_not_keep_its_sessions_lo
     with pytest.raises(StorageError, match="try again"):
         await transaction
     await dead.close()
+    await store.close()
 
 
-async def test_no_connection_keeps_an_abandoned_transaction(postgres_dsn: str) -> None:
-    database = PostgresDatabase(PostgresAddress.parse(postgres_dsn))
+async def test_no_connection_keeps_an_abandoned_transaction(shared_place: Place) -> None:
+    database = database_of(shared_place)
     ask = text("SHOW idle_in_transaction_session_timeout")
 
     def shown(connection: Connection) -> str:
         return str(connection.execute(ask).scalar_one())
 
-    for run in (database.read, database.write, database.urgent, database.migrate):
+    for run in (database.read, database.write, database.migrate):
         assert await run(shown) == "10s"
+    assert await database.urgent(shown, patience=1) == "1s"
     await database.close()

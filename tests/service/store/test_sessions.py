@@ -120,6 +120,9 @@ async def test_lists_are_newest_first_and_page(store: Store) -> None:
         paged += page
     assert paged == newest
     assert await store.sessions.list_ids(user_id="a", limit=2, after=of_a[0]) == of_a[1:3]
+    of_b = next(session_id for session_id in newest if session_id not in of_a)
+    with pytest.raises(InvalidInputError, match=r"after: no session has this id"):
+        await store.sessions.list_ids(user_id="a", limit=2, after=of_b)
 
 
 async def test_heads_tell_what_changes(store: Store) -> None:
@@ -222,3 +225,16 @@ async def test_deleting_amid_appends_leaves_no_event_behind(store: Store) -> Non
     for result in await asyncio.gather(*appends, return_exceptions=True):
         assert not isinstance(result, BaseException) or isinstance(result, SessionNotFoundError)
     assert await store.events.read(session.id) == []
+
+
+async def test_one_session_for_each_folder_that_a_user_used(store: Store) -> None:
+    used = {"message_count": 1}
+    for session_id, cwd in (("3", "/b"), ("1", "/b"), ("2", "/a"), ("4", "/c")):
+        await store.sessions.create(new_session(id=session_id, cwd=cwd, **used))
+    await store.sessions.create(new_session(id="0", cwd="/b"))  # never spoken to
+    await store.sessions.create(new_session(id="5", cwd="/d", user_id="another", **used))
+    user = new_session().user_id
+    assert [each.id for each in await store.sessions.one_a_folder(user, limit=2)] == ["2", "1"]
+    assert [each.id for each in await store.sessions.one_a_folder(user, limit=9, after="/a")] == ["1", "4"]
+    assert await store.sessions.one_a_folder(user, limit=9, after="/c") == []
+    assert await store.sessions.one_a_folder(user, limit=1) == [await store.sessions.get("2")]

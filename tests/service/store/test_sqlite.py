@@ -1,5 +1,4 @@
 """What only SQLite has: a file in a folder, and query plans that a test can read."""
-# ruff: noqa: ASYNC240 - what is tested here are files
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,14 +9,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event
 from tests.service.store.conftest import Place
+from tests.service.store.released import API_KEY, AUDITED, USAGE_DAY, USED
 from tests.service.store.values import START, TickingClock, new_event, new_session
 
+from claude_agent_http.domain.audit import AuditFilter
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.lease import Replica
-from claude_agent_http.domain.session import SessionStatus
-from claude_agent_http.ports import TranscriptKey
-from claude_agent_http.store import migrate, sqlite_store
+from claude_agent_http.domain.session import Session, SessionStatus
+from claude_agent_http.domain.usage import Account, UsageBatch
+from claude_agent_http.ports import Store, TranscriptKey
+from claude_agent_http.store import migrate, sqlite, sqlite_store
 from claude_agent_http.store.sqlite import SqliteDatabase, Synchronous
 
 
@@ -103,6 +105,8 @@ async def test_no_query_reads_a_whole_table(
     await store.leases.renew("a", 60)
     await store.leases.has_stopped(lease)
     await store.leases.orphans("b", 9)
+    await store.leases.is_alone(lease)
+    await store.leases.held("a")
     await store.events.append(one.id, [new_event()], lease=lease, opens_turn=True)
     await store.sessions.count(SessionStatus.ACTIVE)
     await store.sessions.close_unused(START - timedelta(days=1))
@@ -117,28 +121,103 @@ async def test_no_query_reads_a_whole_table(
     await store.leases.leave("a")
     await store.sessions.delete(one.id)
     await store.close()
-
     assert len(statements) >= 30
-    connection = sqlite3.connect(sqlite_place.url.removeprefix("sqlite:///"))
+    check_plans(sqlite_place, statements)
+
+
+async def test_no_query_about_keys_usage_or_the_audit_reads_a_whole_table(
+    sqlite_place: Place, statements: list[tuple[str, Any]]
+) -> None:
+    await migrate(sqlite_place.url)
+    store = sqlite_place.make()
+    await store.open()
+    statements.clear()
+    keys, usage, audit = store.api_keys, store.usage, store.audit
+    await keys.add(API_KEY)
+    await keys.get(API_KEY.id)
+    await keys.page(limit=9, after=API_KEY.id)
+    await keys.used({API_KEY.id: START})
+    await keys.revoke(API_KEY.id, START)
+    await keys.delete_of("ann")
+    await usage.add(UsageBatch("w", 1, ((Account("ann", "s", "m", USAGE_DAY), USED),)))
+    await usage.of_session("s")
+    await usage.total_of_session("s")
+    for user_id in ("ann", None):
+        await usage.of_days(USAGE_DAY, USAGE_DAY, user_id=user_id)
+        await usage.total_of_day(USAGE_DAY, user_id=user_id)
+    await usage.erase("ann")
+    await audit.add([AUDITED])
+    for wanted in (AuditFilter(), AuditFilter(user_id="ann"), AuditFilter(session_id="s")):
+        await audit.page(wanted, limit=9, before=AUDITED.id)
+    await audit.page(AuditFilter(credential="key:a", since=START), limit=9)
+    await audit.delete_before(START, limit=9)
+    await store.close()
+    assert len(statements) >= 20
+    check_plans(sqlite_place, statements)
+
+
+def check_plans(place: Place, statements: list[tuple[str, Any]]) -> None:
+    """That none reads a whole table, but for those that never hold more than a few rows."""
+    connection = sqlite3.connect(place.url.removeprefix("sqlite:///"))
     for statement, parameters in statements:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
         whole = {step for step in plan if step.startswith("SCAN") and "INDEX" not in step}
-        assert whole <= {"SCAN replicas", "SCAN CONSTANT ROW"}, (statement, plan)  # never more than a few
+        assert whole <= {"SCAN replicas", "SCAN usage_writers", "SCAN CONSTANT ROW"}, (statement, plan)
     connection.close()
 
 
-async def test_what_was_deleted_is_not_in_the_file_any_more(sqlite_place: Place) -> None:
-    """Once the log is folded into it, as at the end of the service."""
-    store = sqlite_place.make()
-    await store.open()
+def files_of(place: Place) -> bytes:
+    """The database with all that stands beside it."""
+    path = Path(place.url.removeprefix("sqlite:///"))
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+async def make_and_delete(store: Store) -> Session:
     sessions = {text: await store.sessions.create(new_session(user_id=text)) for text in ("kept", "gone")}
     for text, session in sessions.items():
         for number in range(50):
             await store.events.append(session.id, [new_event(data={"text": f"{text} {number}" * 50})])
             await store.transcripts.append(TranscriptKey("agent", session.id), [{"text": text * 50}])
     await store.sessions.delete(sessions["gone"].id)
+    return sessions["gone"]
+
+
+async def test_what_was_deleted_is_in_no_file_any_more_at_the_end(sqlite_place: Place) -> None:
+    store = sqlite_place.make()
+    await store.open()
+    gone = await make_and_delete(store)
     await store.close()
-    content = Path(sqlite_place.url.removeprefix("sqlite:///")).read_bytes()
+    content = files_of(sqlite_place)
     assert b"kept" in content
     assert b"gone" not in content
-    assert sessions["gone"].id.encode() not in content
+    assert gone.id.encode() not in content
+
+
+async def test_what_was_deleted_is_in_no_file_any_more_after_a_scrub(sqlite_place: Place) -> None:
+    store = sqlite_place.make()
+    await store.open()
+    gone = await make_and_delete(store)
+    assert b"gone" in files_of(sqlite_place)
+    assert await store.scrub()
+    content = files_of(sqlite_place)
+    assert b"kept" in content
+    assert b"gone" not in content
+    assert gone.id.encode() not in content
+    await store.sessions.create(new_session())
+    await store.close()
+
+
+async def test_a_scrub_tells_when_another_program_reads_what_was_deleted(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.1)
+    store = sqlite_place.make()
+    await store.open()
+    reader = sqlite3.connect(sqlite_place.url.removeprefix("sqlite:///"), isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sessions").fetchall()
+    await make_and_delete(store)
+    assert not await store.scrub()
+    reader.close()
+    assert await store.scrub()
+    await store.close()

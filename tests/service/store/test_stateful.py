@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from tests.proof import amount
-from tests.service.store.values import START, new_event, new_session
+from tests.service.store.values import START, delete_expired, new_event, new_session
 
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.domain.event import EventType
@@ -44,6 +44,10 @@ _EVENTS = st.lists(
 _REPLICAS = st.sampled_from(["r1", "r2", "r\x00"])
 _NUMBERS = st.integers(0, 9)
 _SECONDS = st.integers(1, 5)
+
+
+async def _sorted(leases: Awaitable[list[Lease]]) -> list[Lease]:
+    return sorted(await leases, key=lambda lease: (lease.session_id, lease.epoch))
 
 
 class _HeldClock:
@@ -144,7 +148,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(session_id=_IDS, replica_id=_REPLICAS)
     def seize(self, session_id, replica_id) -> None:
-        lease, _ = self._same(lambda store: store.leases.seize(session_id, replica_id))
+        lease = self._same(lambda store: store.leases.seize(session_id, replica_id))
         self._granted += [lease] if isinstance(lease, Lease) else []
 
     @rule(number=_NUMBERS)
@@ -156,6 +160,8 @@ class Stores(RuleBasedStateMachine):
     def ask_about_leases(self, number, limit) -> None:
         lease = self._lease(number)
         self._same(lambda store: store.leases.has_stopped(lease))
+        self._same(lambda store: store.leases.is_alone(lease))
+        self._same(lambda store: _sorted(store.leases.held(lease.replica_id)))
         self._same(lambda store: store.leases.orphans(lease.replica_id, limit))
 
     @rule(
@@ -172,6 +178,11 @@ class Stores(RuleBasedStateMachine):
     def delete(self, session_id) -> None:
         self._same(lambda store: store.sessions.delete(session_id))
 
+    @rule(number=_NUMBERS)
+    def delete_as_holder(self, number) -> None:
+        lease = self._lease(number)
+        self._same(lambda store: store.sessions.delete(lease.session_id, lease=lease))
+
     @rule(session_id=_IDS, status=st.sampled_from(SessionStatus))
     def set_status(self, session_id, status) -> None:
         self._same(lambda store: store.sessions.set_status(session_id, status, START))
@@ -182,7 +193,9 @@ class Stores(RuleBasedStateMachine):
 
     @rule(age=st.integers(0, 3))
     def delete_closed(self, age) -> None:
-        self._same(lambda store: store.sessions.delete_closed(START - timedelta(microseconds=age)))
+        through = START - timedelta(microseconds=age)
+        self._same(lambda store: store.sessions.expired(through))
+        self._same(lambda store: delete_expired(store, through))
 
     @rule(most_bytes=st.integers(0, 300))
     def excess(self, most_bytes) -> None:

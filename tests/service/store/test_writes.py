@@ -90,19 +90,21 @@ async def test_a_lease_costs_an_append_no_statement(place: Place, statements: li
     session = await store.sessions.create(new_session())
     key = TranscriptKey("p", session.id)
     granted = await store.leases.claim(session.id, "a")
+    # Behind a pooler each transaction says itself how long it may be left alone.
+    first = ["SET"] if place.pooler_url else []
     for lease in (None, granted):
         for opens_turn in (False, True):
             statements.clear()
             events = [new_event(), new_event()]
             await store.events.append(session.id, events, lease=lease, opens_turn=opens_turn)
-            assert statements == ["SELECT", "SELECT", "UPDATE", "INSERT"]
+            assert statements == [*first, "SELECT", "SELECT", "UPDATE", "INSERT"]
         statements.clear()
         await asyncio.gather(  # in one transaction: the session is locked once
             store.transcripts.append(key, [{"n": 1}, {"n": 2}], lease=lease),
             store.events.append(session.id, [new_event()], lease=lease),
         )
-        assert statements == ["SELECT", "SELECT", "UPDATE", "INSERT", "INSERT"]
+        assert statements == [*first, "SELECT", "SELECT", "UPDATE", "INSERT", "INSERT"]
         statements.clear()
         await store.transcripts.append(key, [{"n": 1}, {"n": 2}], lease=lease)
-        assert statements == (["SELECT", "INSERT"] if lease else ["INSERT"])
+        assert statements == [*first, *(["SELECT", "INSERT"] if lease else ["INSERT"])]
     await store.close()

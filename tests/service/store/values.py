@@ -70,3 +70,11 @@ async def whole_log(store: Store, session_id: str) -> list[Event]:
 
 def seqs(events: Iterable[Event]) -> list[int]:
     return [event.seq for event in events]
+
+
+async def delete_expired(store: Store, through: datetime) -> list[Session]:
+    """As retention does."""
+    gone: list[Session] = []
+    for part in await store.sessions.expired(through):
+        gone += await store.sessions.delete_closed(part, through)
+    return gone

@@ -16,13 +16,6 @@ from claude_agent_http.system.inner_server import InnerServer, InnerServerError
 from claude_agent_http.system.loopback import LoopbackServer
 
 
-def _has_ipv6():
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::1", 0))
-        return True
-    return False
-
-
 def app_answering(answer):
     return Starlette(routes=[Route("/", answer)])
 
@@ -110,10 +103,10 @@ async def test_a_host_that_is_no_address_of_this_machine_is_a_clear_error():
                 pass
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "::1"])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "localhost", pytest.param("::1", marks=pytest.mark.tier("ipv6"))]
+)
 async def test_it_listens_where_it_is_told(host):
-    if host == "::1" and not _has_ipv6():
-        pytest.skip("no IPv6 here")
     reach = "localhost" if host == "0.0.0.0" else host
     async with InnerServer(app_answering(at_once), host, 0) as server, httpx.AsyncClient() as client:
         assert (await client.get(server.url.replace(host, reach))).text == "ok"

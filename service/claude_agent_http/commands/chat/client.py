@@ -1,6 +1,7 @@
 """The service's HTTP API as the terminal client needs it."""
 
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +11,7 @@ import httpx
 
 from claude_agent_http.commands.chat import DEFAULT_URL, LONGEST_TURN
 from claude_agent_http.commands.terminal import this_program
+from claude_agent_http.domain.api_key import API_KEY_VARIABLE
 
 __all__ = ["ChatClient", "ChatError"]
 
@@ -26,9 +28,10 @@ class ChatError(Exception):
 class ChatClient:
     """Every method raises ChatError: the API's own `detail`, or why the service was not reached."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, api_key: str | None = None) -> None:
         self._url = _checked(url).rstrip("/")
-        self._http = httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, trust_env=False)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {_checked_key(api_key)}"}
+        self._http = httpx.AsyncClient(base_url=self._url, headers=headers, timeout=_TIMEOUT, trust_env=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -38,9 +41,10 @@ class ChatClient:
     ) -> None:
         await self._http.aclose()
 
-    async def create(self, user: str) -> str:
-        """The id of a new session."""
-        created = await self._request("POST", "/api/v1/sessions", {"user_id": user})
+    async def create(self, user: str | None) -> str:
+        """The id of a new session, of this user, else of the one that the API key is."""
+        whose = {} if user is None else {"user_id": user}
+        created = await self._request("POST", "/api/v1/sessions", whose)
         return str(created["session_id"])
 
     async def check(self, session: str) -> None:
@@ -104,6 +108,12 @@ def _checked(url: str) -> str:
     return url
 
 
+def _checked_key(api_key: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]+", api_key.strip()):
+        raise ChatError("the API key should be printable ASCII characters without spaces")
+    return api_key.strip()
+
+
 async def _data(response: httpx.Response) -> AsyncIterator[str]:
     """The `data:` of every server-sent event. Lines end at LF, CR LF: text may hold U+2028 and its like."""
     rest, lines = "", list[str]()
@@ -120,6 +130,13 @@ async def _data(response: httpx.Response) -> AsyncIterator[str]:
 
 
 def _detail(response: httpx.Response) -> str:
+    said = _said(response)
+    if response.status_code != httpx.codes.UNAUTHORIZED:
+        return said
+    return f"{said}; give it to this program by the variable {API_KEY_VARIABLE}"
+
+
+def _said(response: httpx.Response) -> str:
     try:
         detail = response.json()["detail"]
     except (ValueError, KeyError, TypeError):

@@ -6,6 +6,8 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from claude_agent_http.commands.chat import DEFAULT_URL
 from claude_agent_http.commands.chat.client import ChatClient, ChatError
@@ -14,6 +16,8 @@ from claude_agent_http.commands.terminal import this_program
 
 __all__ = ["run_chat"]
 
+_MakeClient = Callable[[], ChatClient]
+_USER = "me"
 _EXIT_INTERRUPTED = 130
 _SETTLE_SECONDS = 2
 _NO_TEXT = "the message is no text in UTF-8, so it was not sent; convert it first (`iconv -t UTF-8`)"
@@ -23,14 +27,23 @@ class _Left(Exception):
     """The user pressed Ctrl-C again."""
 
 
-def run_chat(*, url: str, user: str, session: str | None, once: str | None, seconds: float) -> int:
+def run_chat(
+    *,
+    url: str,
+    user: str | None,
+    session: str | None,
+    once: str | None,
+    seconds: float,
+    api_key: str | None = None,
+) -> int:
+    client = partial(ChatClient, url, api_key)
     screen = Screen()
     try:
         if once is not None:
             _check_text(once)
-        session = asyncio.run(_open(url, user, session))
+        session = asyncio.run(_open(client, user or (None if api_key else _USER), session))
         screen.note(f"session {session}")
-        return _talk(screen, url, session, once, seconds)
+        return _talk(screen, client, url, session, once, seconds)
     except ChatError as error:
         screen.error(str(error))
         return 1
@@ -43,24 +56,26 @@ def run_chat(*, url: str, user: str, session: str | None, once: str | None, seco
         return 1
 
 
-async def _open(url: str, user: str, session: str | None) -> str:
-    async with ChatClient(url) as client:
+async def _open(make: _MakeClient, user: str | None, session: str | None) -> str:
+    async with make() as client:
         if session is None:
             return await client.create(user)
         await client.check(session)
         return session
 
 
-def _talk(screen: Screen, url: str, session: str, once: str | None, seconds: float) -> int:
+def _talk(
+    screen: Screen, client: _MakeClient, url: str, session: str, once: str | None, seconds: float
+) -> int:
     if once is not None:
-        return 0 if asyncio.run(_turn(screen, url, session, once, seconds)) else 1
+        return 0 if asyncio.run(_turn(screen, client, session, once, seconds)) else 1
     good = True
     while True:
         try:
             if (message := screen.ask()) is None:
                 break
             _check_text(message)
-            good = asyncio.run(_turn(screen, url, session, message, seconds)) and good
+            good = asyncio.run(_turn(screen, client, session, message, seconds)) and good
         except (ChatError, UnicodeDecodeError) as error:
             screen.error(_NO_TEXT if isinstance(error, UnicodeDecodeError) else str(error))
             good = False
@@ -80,9 +95,9 @@ def _url_option(url: str) -> str:
     return "" if url == DEFAULT_URL else f" --url {shlex.quote(url)}"
 
 
-async def _turn(screen: Screen, url: str, session: str, message: str, seconds: float) -> bool:
+async def _turn(screen: Screen, make: _MakeClient, session: str, message: str, seconds: float) -> bool:
     """Whether the turn ended well. The first Ctrl-C interrupts it at the service, the second leaves."""
-    async with ChatClient(url) as client:
+    async with make() as client:
         turn = asyncio.create_task(_show(screen, client, session, message, seconds))
         keys = _Keys(screen, client, session, turn)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, keys.pressed)
@@ -135,6 +150,9 @@ async def _show(screen: Screen, client: ChatClient, session: str, message: str, 
                     screen.text(text)
                 case {"type": "tool_use", "tool_name": name}:
                     screen.tool(str(name), chunk.get("tool_input"))
+                case {"type": "approval_required", "tool_name": name, "approval_id": approval}:
+                    place = f"/api/v1/sessions/{session}/approvals/{approval}"
+                    screen.note(f'[{name}] waits for {{"decision": "allow"}} or "deny", by POST to {place}')
                 case {"type": "error"}:
                     screen.error(str(chunk.get("error") or "the turn failed"))
                     failed = True

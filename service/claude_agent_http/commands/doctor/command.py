@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.text import Text
 
 from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_cpu
+from claude_agent_http.commands.doctor.callers import check_callers
 from claude_agent_http.commands.doctor.database import check_database
 from claude_agent_http.commands.doctor.finding import Finding, fail, ok, warn
 from claude_agent_http.commands.doctor.folders import (
@@ -66,10 +67,15 @@ def examine(
     yield check_database_dir(settings, container)
     yield check_disk(settings)
     yield check_database(settings)
+    yield check_callers(settings)
     yield check_port(settings, container)
     yield check_metrics_port(settings)
     yield check_cpu(settings)
     yield check_agent_cli(settings, environ)
+    # Imported here, for it loads the SDK, and what is printed above need not wait for that.
+    from claude_agent_http.commands.doctor.isolation import check_isolation  # noqa: PLC0415
+
+    yield from check_isolation(loaded)
     if settings.mcp_servers:
         # Half a second, which most set-ups do not need.
         from claude_agent_http.commands.doctor.mcp_servers import check_mcp_servers  # noqa: PLC0415

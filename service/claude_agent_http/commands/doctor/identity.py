@@ -13,9 +13,9 @@ def check_uid(loaded: Loaded) -> Finding:
     if uid != 0:
         return ok("uid", f"runs as uid {uid}")
     advice = "run as another user" + (" (the image uses uid 1000)" if loaded.in_container else "")
-    if loaded.settings.defaults.permission_mode == "bypassPermissions":
-        found = "runs as root with bypassPermissions: an agent can change everything on this machine"
-        return warn("uid", found, f"{advice}, or set defaults.permission_mode")
+    if loaded.settings.isolation.mode == "off":
+        found = "runs as root with isolation.mode off: an agent can change everything on this machine"
+        return warn("uid", found, f"{advice}, or set isolation.mode")
     return warn("uid", "runs as root", advice)
 
 
@@ -30,7 +30,7 @@ def check_model(loaded: Loaded) -> Finding:
             "CLAUDE_AGENT_MODEL_DEMO=on for scripted answers"
         )
         return warn("model key", "no key is set and the demo model is off: every turn will fail", advice)
-    keys = ("api_key", "auth_token", "base_url")
+    keys = ("api_key", "auth_token", "base_url", "binding_dir")
     given = [f"{key} from {origins[f'model.{key}']}" for key in keys if getattr(settings.model, key)]
     base = settings.model.base_url
     return ok("model key", ", ".join(given) + (f" ({covered_url(base)})" if base else ""))

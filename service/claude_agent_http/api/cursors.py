@@ -1,0 +1,38 @@
+"""Where the next page of a list begins, as an opaque text."""
+
+import base64
+import binascii
+import re
+
+from claude_agent_http.domain.errors import InvalidInputError
+
+__all__ = ["from_cursor", "from_page", "to_cursor", "to_page"]
+
+_CURSOR = re.compile(r"seq:(\d{1,16})")
+_NO_CURSOR = "is no cursor of ours; take it from `next_page`"
+
+
+def to_cursor(seq: int) -> str:
+    return to_page(f"seq:{seq}")
+
+
+def from_cursor(cursor: str) -> int:
+    """The seq to go on after. Raises InvalidInputError for what `to_cursor` did not make."""
+    found = _CURSOR.fullmatch(from_page(cursor))
+    if found is None:
+        raise InvalidInputError("page", _NO_CURSOR)
+    return int(found[1])
+
+
+def to_page(place: str) -> str:
+    """An opaque cursor. A file's name may be no valid Unicode."""
+    return base64.urlsafe_b64encode(place.encode("utf-8", "surrogateescape")).decode().rstrip("=")
+
+
+def from_page(cursor: str) -> str:
+    """The place to go on after. Raises InvalidInputError for what `to_page` cannot have made."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, b"-_", validate=True).decode("utf-8", "surrogateescape")
+    except (binascii.Error, ValueError):
+        raise InvalidInputError("page", _NO_CURSOR) from None

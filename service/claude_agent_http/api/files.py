@@ -1,0 +1,109 @@
+"""The files of a session's workspace: list, download, upload and delete."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from claude_agent_http.api.access import OWNER
+from claude_agent_http.api.cursors import from_page, to_page
+from claude_agent_http.api.download import Download, etag
+from claude_agent_http.api.json_text import ExactJSONResponse
+from claude_agent_http.api.models import FilePage, FileView
+from claude_agent_http.api.openapi import BINARY, documented
+from claude_agent_http.api.parts import CurrentEngine, CurrentFiles, OpenSession
+from claude_agent_http.domain.errors import InvalidInputError
+
+router = APIRouter(prefix="/api/v1/sessions/{session_id}/files", tags=["files"], dependencies=[OWNER])
+
+_PIECE_BYTES = 256 * 1024
+
+FilePath = Annotated[
+    str, Path(description="Relative to the session's folder; `/` between folders.", examples=["notes.txt"])
+]
+
+
+@router.get("", summary="List files", response_model=FilePage, responses=documented(404, 409, 422, 429))
+async def list_files(
+    session: OpenSession,
+    files: CurrentFiles,
+    path: Annotated[str, Query(max_length=1000, description="A folder; else the session's own.")] = "",
+    recursive: Annotated[bool, Query(description="Also what stands in the folders below.")] = False,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    page: Annotated[str | None, Query(max_length=4000, description="`next_page` of the page before.")] = None,
+) -> Response:
+    """In the order of the paths. Links are listed, and never followed; `truncated` says that a folder is too
+    large, or too deep, to be listed whole."""
+    after = None if page is None else from_page(page)
+    found = await files.list(session, path, recursive=recursive, limit=limit, after=after)
+    next_page = None if found.next_after is None else to_page(found.next_after)
+    data = [FileView.of(entry).model_dump(mode="json") for entry in found.entries]
+    return ExactJSONResponse({"data": data, "next_page": next_page, "truncated": found.truncated})
+
+
+@router.get(
+    "/{path:path}",
+    summary="Download a file",
+    response_class=Response,
+    responses={
+        200: {"description": "The file, byte for byte.", "content": BINARY},
+        **documented(404, 409, 422, 429),
+    },
+)
+async def download(session: OpenSession, path: FilePath, files: CurrentFiles) -> Response:
+    """Always as an attachment of type `application/octet-stream`: an agent's file is never shown as a page of
+    this service. Of a file that becomes shorter meanwhile the connection is cut."""
+    return Download(await files.open(session, path))
+
+
+@router.put(
+    "/{path:path}",
+    summary="Upload a file",
+    responses={
+        201: {"model": FileView, "description": "The file is new."},
+        **documented(400, 404, 408, 409, 412, 413, 422, 429, 507),
+    },
+    openapi_extra={"requestBody": {"required": True, "content": BINARY}},
+)
+async def upload(
+    session: OpenSession,
+    path: FilePath,
+    engine: CurrentEngine,
+    files: CurrentFiles,
+    request: Request,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(description="`*`: do not overwrite.")] = None,
+) -> FileView:
+    """The body becomes the file, whole or not at all; missing folders are made. A file that is replaced keeps
+    its permissions. The agent sees it at once, also in the middle of a turn."""
+    if if_none_match not in (None, "*"):
+        raise InvalidInputError("If-None-Match", "can only be `*`, which keeps a file that is there")
+    await engine.check_disk(session)
+    written = await files.write(session, path, _body(request), overwrite=if_none_match is None)
+    response.status_code = 201 if written.is_new else 200
+    response.headers["ETag"] = etag(written.entry)
+    return FileView.of(written.entry)
+
+
+@router.delete(
+    "/{path:path}", status_code=204, summary="Delete a file", responses=documented(404, 409, 422, 429)
+)
+async def delete(session: OpenSession, path: FilePath, files: CurrentFiles) -> None:
+    """A file, a link (not what it leads to), or an empty folder."""
+    await files.delete(session, path)
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """In pieces that are worth a thread's while."""
+    gathered = bytearray()
+    try:
+        async for chunk in request.stream():
+            gathered += chunk
+            if len(gathered) >= _PIECE_BYTES:
+                yield bytes(gathered)
+                gathered.clear()
+        yield bytes(gathered)
+    except ClientDisconnect:
+        raise HTTPException(400, "the body ended before it was whole; nothing of it was kept") from None

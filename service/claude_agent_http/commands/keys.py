@@ -1,0 +1,125 @@
+"""`keys`: give API keys out, list them, take one back; in the configured database."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from claude_agent_http.commands.storage import open_keys
+from claude_agent_http.commands.terminal import EXIT_CONFIGURATION, complain, load, note, stdout
+from claude_agent_http.domain.api_key import ApiKey, KeyScope
+from claude_agent_http.domain.errors import ClaudeAgentError
+from claude_agent_http.engine import KeyRing
+from claude_agent_http.system import RandomIds, SystemClock
+
+__all__ = ["run_create", "run_list", "run_revoke"]
+
+_PAGE = 1_000
+_COLUMNS = ("id", "name", "for", "admin", "created", "expires", "last used", "state")
+_Work = Callable[[KeyRing], Awaitable[None]]
+
+
+def run_create(
+    *,
+    name: str,
+    user: str | None,
+    act_as: bool,
+    admin: bool,
+    days: int | None,
+    as_json: bool,
+    config_file: Path | None,
+) -> int:
+    async def create(keys: KeyRing) -> None:
+        expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+        issued = await keys.create(name, KeyScope(user, act_as, admin), expires_at)
+        if as_json:
+            _write_json(_plain(issued.key) | {"key": issued.text})
+            return
+        stdout().file.write(f"{issued.text}\n")
+        note(f"key {issued.key.id} ({name}); it is shown only now. Send it as X-Api-Key, or as Bearer token")
+
+    return _run(config_file, create)
+
+
+def run_list(*, as_json: bool, config_file: Path | None) -> int:
+    async def show(keys: KeyRing) -> None:
+        found = await _all(keys)
+        if as_json:
+            _write_json([_plain(key) for key in found])
+        else:
+            _print_table(found)
+
+    return _run(config_file, show)
+
+
+def run_revoke(*, key_id: str, config_file: Path | None) -> int:
+    async def revoke(keys: KeyRing) -> None:
+        key = await keys.revoke(key_id.removeprefix("cah_").partition("_")[0])
+        note(f"key {key.id} ({key.name}) is revoked; a running service stops taking it within 3 s")
+
+    return _run(config_file, revoke)
+
+
+def _run(config_file: Path | None, work: _Work) -> int:
+    loaded = load(config_file)
+    if loaded is None:
+        return EXIT_CONFIGURATION
+
+    async def with_keys() -> None:
+        async with open_keys(loaded.settings.session) as keys:
+            await work(KeyRing(keys, SystemClock(), RandomIds()))
+
+    try:
+        asyncio.run(with_keys())
+    except ClaudeAgentError as error:
+        complain(str(error))
+        return 1
+    return 0
+
+
+async def _all(keys: KeyRing) -> list[ApiKey]:
+    found: list[ApiKey] = []
+    while page := await keys.page(limit=_PAGE, after=found[-1].id if found else None):
+        found += page
+    return found
+
+
+def _print_table(keys: list[ApiKey]) -> None:
+    console = stdout()
+    rows = [_row(key) for key in keys]
+    if not console.is_terminal:
+        # Written past rich, which would turn tabs into spaces.
+        console.file.writelines("\t".join(row) + "\n" for row in (_COLUMNS, *rows))
+        return
+    table = Table(*_COLUMNS)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    scope = key.scope
+    whose = scope.user_id or ("any user" if scope.acts_for_any else "-")
+    times = (key.created_at, key.expires_at, key.last_used_at)
+    state = "open" if key.fault(datetime.now(UTC)) is None else "revoked" if key.revoked_at else "expired"
+    return (key.id, key.name, whose, "yes" if scope.is_admin else "-", *map(_time, times), state)
+
+
+def _time(moment: datetime | None) -> str:
+    return "-" if moment is None else moment.strftime("%Y-%m-%d %H:%M")
+
+
+def _plain(key: ApiKey) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in key.shown().items()
+    }
+
+
+def _write_json(value: Any) -> None:
+    stdout().file.write(json.dumps(value, indent=2) + "\n")

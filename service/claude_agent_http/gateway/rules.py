@@ -1,0 +1,43 @@
+"""What an agent may ask the model API for, and what it used: the gateway's part of budgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from claude_agent_http.domain.turn import ErrorKind, TurnError
+from claude_agent_http.engine.budgets import Budgets
+from claude_agent_http.gateway.grants import Grant
+from claude_agent_http.gateway.prices import Prices, Told
+
+__all__ = ["Rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`allowed_models` are patterns (`*` and `?`); none of them allows every model."""
+
+    budgets: Budgets
+    prices: Prices
+    allowed_models: Sequence[str] = ()
+
+    def model_refusal(self, model: str) -> TurnError | None:
+        if self.allowed_models and not any(fnmatchcase(model, one) for one in self.allowed_models):
+            return _refused(
+                f"the model {model!r} is not allowed here; gateway.allowed_models names those that are"
+            )
+        if self.budgets.limits.count_money and self.prices.of(model) is None:
+            return _refused(
+                f"the model {model!r} has no price, and budgets of money are set; add it to gateway.prices"
+            )
+        return None
+
+    async def budget_refusal(self, grant: Grant) -> TurnError | None:
+        """Raises StorageError."""
+        return await self.budgets.refusal(grant.user_id, grant.session_id)
+
+    def used(self, grant: Grant, model: str, told: Told) -> None:
+        self.budgets.ledger.record(grant.user_id, grant.session_id, model, self.prices.spending(model, told))
+
+
+def _refused(message: str) -> TurnError:
+    return TurnError(ErrorKind.MODEL_NOT_ALLOWED, message)

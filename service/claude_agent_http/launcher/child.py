@@ -1,0 +1,76 @@
+"""From the launcher to the CLI: fork, jail, exec."""
+
+import os
+import sys
+
+from claude_agent_http.launcher.kernel import PR_SET_PDEATHSIG, prctl
+from claude_agent_http.launcher.parameters import Jail
+from claude_agent_http.launcher.processes import SIGKILL
+
+__all__ = ["Child", "start"]
+
+_CANNOT_JAIL, _CANNOT_RUN = 126, 127
+
+
+class Child:
+    """`listener`: where the filter round its jail asks; None without a jail, and when it was not to be."""
+
+    __slots__ = ("listener", "pid")
+
+    def __init__(self, pid: int, listener: int | None) -> None:
+        self.pid = pid
+        self.listener = listener
+
+
+def start(command: list[str], environment: dict[str, str], jail: Jail | None) -> Child:
+    """Returns when it is about to run `command`, in a kernel session of its own."""
+    launcher = os.getpid()
+    answer = _Answer() if jail is not None and jail.filters else None
+    pid = os.fork()
+    if pid:
+        return Child(pid, answer.receive() if answer else None)
+    code = _CANNOT_JAIL
+    try:
+        os.setsid()
+        prctl(PR_SET_PDEATHSIG, SIGKILL)
+        if jail is not None:
+            _enter(jail, answer)
+        code = _CANNOT_RUN
+        if os.getppid() == launcher:
+            os.execve(command[0], command, environment)  # noqa: S606
+    except OSError as error:
+        what = "jail the agent process" if code == _CANNOT_JAIL else f"start {command[0]}"
+        print(f"cannot {what}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
+    finally:
+        os._exit(code)
+
+
+def _enter(jail: Jail, answer: "_Answer | None") -> None:
+    # Not loaded without a jail.
+    from claude_agent_http.launcher.confinement import confine, limit_open_files  # noqa: PLC0415
+
+    listener = confine(jail)
+    if answer is not None and listener is not None:
+        answer.send(listener)
+    limit_open_files(jail.files)
+
+
+class _Answer:
+    """Hands a descriptor from the child to its parent."""
+
+    def __init__(self) -> None:
+        import _socket  # noqa: PLC0415 - `socket` takes 10 ms to load
+
+        self._socket = _socket
+        self._parent, self._child = _socket.socketpair()
+
+    def send(self, descriptor: int) -> None:
+        number = descriptor.to_bytes(4, sys.byteorder)
+        self._child.sendmsg([b"1"], [(self._socket.SOL_SOCKET, self._socket.SCM_RIGHTS, number)])
+        os.close(descriptor)
+
+    def receive(self) -> int | None:
+        self._child.close()
+        _, given, _, _ = self._parent.recvmsg(1, self._socket.CMSG_SPACE(4))
+        self._parent.close()
+        return int.from_bytes(given[0][2], sys.byteorder) if given else None

@@ -1,0 +1,75 @@
+"""The parent process of one CLI, for the CLI's whole life: it starts it in its jail, with exactly the
+environment it was given, and ends its whole tree, whoever dies first.
+
+CLAUDE_AGENT_LAUNCH names a file, removed once read, that says what to do (`parameters.py`).
+The heartbeat carries lines: each is the moment, in monotonic seconds, at which the tree must have ended
+unless a later one is told. So a paused service, whose sessions another takes over, leaves nothing running.
+Exits with the CLI's code, 128 + signal when a signal ended it, 127 when it could not be started and 126 when
+it could not be jailed.
+
+It stays in the service's kernel session and starts the CLI in a new one: so is told, in `strays`, what is an
+agent's. It is itself in no jail: what is in one can neither signal nor read it."""
+
+import os
+
+from claude_agent_http.launcher.child import start
+from claude_agent_http.launcher.ending import end_tree
+from claude_agent_http.launcher.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from claude_agent_http.launcher.parameters import SET_BY_THE_SDK, Launch, parse
+from claude_agent_http.launcher.pipes import read_pipe
+from claude_agent_http.launcher.processes import SIGTERM
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    launch = _parameters(os.environ["CLAUDE_AGENT_LAUNCH"])
+    heartbeat = os.open(launch.heartbeat, os.O_RDONLY | os.O_NONBLOCK)
+    os.unlink(launch.heartbeat)
+    _leave_terminal()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_PDEATHSIG, SIGTERM)
+    told = read_pipe(heartbeat)
+    if os.getppid() != launch.service or told == b"":
+        return 128 + SIGTERM
+    child = start([launch.cli, *arguments], _environment(launch), launch.jail)
+    _write_pid(launch.pid_file)
+    _let_go_of_pipes()
+
+    from claude_agent_http.launcher.watch import Watch  # noqa: PLC0415 - while it loads, the CLI starts already
+
+    status = None
+    try:
+        status = Watch(child, heartbeat, launch).until_end(told)
+    finally:  # Whatever went wrong: nobody else ends them.
+        forced = end_tree(child.pid)
+    status = forced if status is None else status
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _parameters(path: str) -> Launch:
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    os.unlink(path)
+    return parse(text)
+
+
+def _environment(launch: Launch) -> dict[str, str]:
+    return {name: os.environ[name] for name in SET_BY_THE_SDK if name in os.environ} | launch.environment
+
+
+def _leave_terminal() -> None:
+    """A terminal's Ctrl-C is the service's to handle, not the CLI's."""
+    os.setpgid(0, 0)
+
+
+def _let_go_of_pipes() -> None:
+    """Only the CLI may hold the SDK's pipes, so that its end is seen as their end."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+
+
+def _write_pid(path: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(os.getpid()))

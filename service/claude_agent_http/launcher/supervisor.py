@@ -1,0 +1,195 @@
+"""Answers the system calls that the filter round a jail asks about: starts of tasks, and changes of what a
+file is called to have (mode, owner, times), to which Landlock does not apply.
+
+Such a change is made here, for the caller, to a file that was opened first and then found to lie where the
+jail may write. The caller's own call never runs: between a look at its memory and the call it could put
+another path there. Source: seccomp_unotify(2).
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import time
+
+from claude_agent_http.launcher.calls import NUMBERS
+from claude_agent_http.launcher.kernel import syscall
+from claude_agent_http.launcher.parameters import Jail
+from claude_agent_http.launcher.processes import task_count
+
+__all__ = ["Supervisor"]
+
+_RECEIVE, _SEND, _IS_VALID = 0xC0502100, 0xC0182101, 0x40082102
+_CONTINUE = 1
+_REQUEST, _RESPONSE = struct.Struct("QIIiIQ6Q"), struct.Struct("QqiI")
+_AT_FDCWD, _NOFOLLOW, _EMPTY_PATH = -100, 0x100, 0x1000
+_MOST_PATH_BYTES = 4096
+_TIMES_BYTES = 32
+_FULL_SECONDS = 0.05
+_PERMISSIONS = 0o1777  # Without set-uid and set-gid, for who runs such a file later may be in no jail.
+
+
+class Supervisor:
+    """`listener` is what `seccomp.install` returned in the jail. Not for elsewhere than the jail's launcher,
+    below which all its processes are."""
+
+    def __init__(self, listener: int, jail: Jail) -> None:
+        self._listener = listener
+        # Folders only: a device that it may write to is everybody's.
+        folders = filter(os.path.isdir, map(os.path.realpath, jail.writes))
+        self._writes = tuple(map(os.fsencode, folders))
+        self._tasks = _Tasks(jail.tasks)
+        self._names = {number: name for name, number in NUMBERS[os.uname().machine].items()}
+
+    def answer(self) -> None:
+        """One call; returns when there is none."""
+        request = bytearray(_REQUEST.size)
+        try:
+            fcntl.ioctl(self._listener, _RECEIVE, request)
+            key, pid, _, number, _, _, *arguments = _REQUEST.unpack(request)
+            fcntl.ioctl(self._listener, _SEND, self._response(key, pid, self._names[number], arguments))
+        except OSError:
+            return  # The caller has ended.
+
+    def _response(self, key: int, pid: int, name: str, arguments: list[int]) -> bytes:
+        if name in ("clone", "fork", "vfork"):
+            if self._tasks.may_start():
+                return _RESPONSE.pack(key, 0, 0, _CONTINUE)
+            return _RESPONSE.pack(key, 0, -errno.EAGAIN, 0)
+        try:
+            self._change(key, _Change(pid, name, arguments))
+        except OSError as error:
+            return _RESPONSE.pack(key, 0, -(error.errno or errno.EPERM), 0)
+        except (OverflowError, ValueError):
+            return _RESPONSE.pack(key, 0, -errno.EINVAL, 0)
+        return _RESPONSE.pack(key, 0, 0, 0)
+
+    def _change(self, key: int, change: "_Change") -> None:
+        file = change.open()
+        try:
+            # Valid still: so it was the caller's memory and descriptors that were read, not a successor's.
+            fcntl.ioctl(self._listener, _IS_VALID, struct.pack("Q", key))
+            if not self._is_inside(file):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            change.make(b"/proc/self/fd/%d" % file)
+        finally:
+            os.close(file)
+
+    def _is_inside(self, file: int) -> bool:
+        path = os.readlink(b"/proc/self/fd/%d" % file)
+        return any(path == root or path.startswith(root + b"/") for root in self._writes)
+
+
+class _Change:
+    """What a call asks for; reads the caller's memory once, when made. Raises OSError."""
+
+    def __init__(self, pid: int, name: str, arguments: list[int]) -> None:
+        self._pid = pid
+        self._name = name
+        is_of_open_file = name in ("fchmod", "fchown")
+        at_folder = is_of_open_file or name.endswith(("at", "at2"))
+        self._folder = _signed(arguments[0]) if at_folder else _AT_FDCWD
+        address, *self._given = (0, *arguments[1:]) if is_of_open_file else arguments[at_folder:]
+        # Without a path it is about an open file; to open one takes no right to change it.
+        self._flags = self._flags_of() if address else _EMPTY_PATH
+        self._path = _text(pid, address) if address else b""
+        self._times = self._times_of()
+
+    def _flags_of(self) -> int:
+        places = {"fchmodat2": 1, "fchownat": 2, "utimensat": 1}
+        flags = _signed(self._given[places[self._name]]) if self._name in places else 0
+        if flags & ~(_NOFOLLOW | _EMPTY_PATH):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return flags | _NOFOLLOW if self._name == "lchown" else flags
+
+    def _times_of(self) -> bytes:
+        """As the caller gave them; empty for the time of now."""
+        address = self._given[0] if self._name == "utimensat" else 0
+        times = _memory(self._pid, address, _TIMES_BYTES) if address else b""
+        if address and len(times) < _TIMES_BYTES:
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+        return times
+
+    def open(self) -> int:
+        """The file itself, without any right to its content. Raises OSError."""
+        how = os.O_PATH | os.O_CLOEXEC
+        folder = f"/proc/{self._pid}/" + ("cwd" if self._folder == _AT_FDCWD else f"fd/{self._folder}")
+        if not self._path:
+            if not self._flags & _EMPTY_PATH:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            return os.open(folder, how)
+        how |= os.O_NOFOLLOW if self._flags & _NOFOLLOW else 0
+        if self._path.startswith(b"/"):
+            return os.open(self._own(self._path), how)
+        place = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return os.open(self._path, how, dir_fd=place)
+        finally:
+            os.close(place)
+
+    def _own(self, path: bytes) -> bytes:
+        """`self` is who asks, not who answers."""
+        for mine, place in ((b"/proc/self/", b""), (b"/proc/thread-self/", b""), (b"/dev/fd/", b"fd/")):
+            if path.startswith(mine):
+                return b"/proc/%d/%s%s" % (self._pid, place, path.removeprefix(mine))
+        return path
+
+    def make(self, path: bytes) -> None:
+        given = self._given
+        if self._name == "utimensat":
+            number = NUMBERS[os.uname().machine]["utimensat"]
+            syscall(number, _AT_FDCWD, path, self._times or 0, 0)
+        elif "chmod" in self._name:
+            os.chmod(path, given[0] & _PERMISSIONS)
+        else:
+            os.chown(path, _own(given[0], os.getuid()), _own(given[1], os.getgid()))
+
+
+class _Tasks:
+    """Whether one more may start. Counted anew only when as many were started as there was room for: to count
+    costs milliseconds."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._room = 0
+        self._full_until = 0.0
+
+    def may_start(self) -> bool:
+        if self._room == 0 and time.monotonic() >= self._full_until:
+            self._room = max(0, self._most - task_count())
+            self._full_until = 0.0 if self._room else time.monotonic() + _FULL_SECONDS
+        if self._room == 0:
+            return False
+        self._room -= 1
+        return True
+
+
+def _own(argument: int, own: int) -> int:
+    """An owner to be set; -1 keeps it. Raises OSError for another than one's own."""
+    wanted = argument & 0xFFFFFFFF
+    if wanted not in (0xFFFFFFFF, own):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+    return -1 if wanted == 0xFFFFFFFF else wanted
+
+
+def _signed(argument: int) -> int:
+    """An `int` of C, of which the kernel shows 64 bits."""
+    return (argument & 0xFFFFFFFF) - ((argument & 0x80000000) << 1)
+
+
+def _text(pid: int, address: int) -> bytes:
+    text, end, _ = _memory(pid, address, _MOST_PATH_BYTES).partition(b"\0")
+    if not end:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    return text
+
+
+def _memory(pid: int, address: int, most: int) -> bytes:
+    """As much as there is. Raises OSError."""
+    file = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(file, most, address)
+    except (OSError, OverflowError) as error:
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT)) from error
+    finally:
+        os.close(file)

@@ -1,0 +1,178 @@
+"""The files of a session over HTTP."""
+
+import asyncio
+import errno
+import os
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import pytest
+from tests.service.api.rig import Service, problem, serving
+from tests.waiting import until
+
+from claude_agent_http.runtime import folder_files
+from claude_agent_http.system.loopback import LoopbackServer
+
+SESSIONS = "/api/v1/sessions"
+
+
+@pytest.fixture
+def at(session_id: str):
+    """The address of a file."""
+    return lambda path="": f"{SESSIONS}/{session_id}/files" + (f"/{path}" if path else "")
+
+
+async def test_a_file_goes_up_is_listed_comes_down_and_goes(client, service: Service, at):
+    text = b"# Notes\n" * 1000
+    made = await client.put(at("docs/a%20b.md"), content=text, headers={"Content-Type": "text/html"})
+    assert made.status_code == 201
+    view = made.json()
+    assert (view["path"], view["type"], view["size"]) == ("docs/a b.md", "file", len(text))
+    assert (service.folder / "alice" / "docs" / "a b.md").read_bytes() == text
+
+    listed = (await client.get(at(), params={"recursive": True})).json()
+    assert [one["path"] for one in listed["data"]] == ["docs", "docs/a b.md"]
+    assert listed["data"][1] == view
+    assert (listed["next_page"], listed["truncated"]) == (None, False)
+    assert [one["path"] for one in (await client.get(at())).json()["data"]] == ["docs"]
+    assert (await client.get(at(), params={"path": "docs"})).json()["data"] == [view]
+
+    got = await client.get(at("docs/a%20b.md"))
+    assert (got.status_code, got.content) == (200, text)
+    assert got.headers["etag"] == made.headers["etag"]
+    assert (await client.put(at("docs/a%20b.md"), content=b"x")).status_code == 200
+    assert (await client.get(at("docs/a%20b.md"))).headers["etag"] != made.headers["etag"]
+    assert (await client.delete(at("docs/a%20b.md"))).status_code == 204
+    problem(await client.get(at("docs/a%20b.md")), 404, "file_not_found")
+
+
+async def test_a_download_is_never_shown_as_a_page(client, service, at):
+    (service.folder / "alice" / 'é".html').write_text("<script>alert(1)</script>")
+    got = await client.get(at("%C3%A9%22.html"))
+    assert got.headers["content-type"] == "application/octet-stream"
+    assert got.headers["content-disposition"] == "attachment; filename*=UTF-8''%C3%A9%22.html"
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in got.headers["content-security-policy"]
+    assert got.headers["content-length"] == str(len(got.content)) == "25"
+    assert parsedate_to_datetime(got.headers["last-modified"])
+
+
+async def test_pages_of_files(client, service, at):
+    for number in range(5):
+        (service.folder / "alice" / f"{number}").touch()
+    found: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while query:
+        page = (await client.get(at(), params=query)).json()
+        found += [one["path"] for one in page["data"]]
+        query = {"limit": 2, "page": page["next_page"]} if page["next_page"] else {}
+    assert found == ["0", "1", "2", "3", "4"]
+    problem(await client.get(at(), params={"page": "!"}), 422, "invalid_input")
+    problem(await client.get(at(), params={"limit": 1001}), 422, "invalid_input")
+
+
+async def test_a_page_can_end_at_the_longest_path_that_is_listed(client, service, at):
+    folder = service.folder / "alice" / "/".join(["\u00e9" * 120] * 12)
+    folder.mkdir(parents=True)
+    found, query = [], {"limit": 1, "recursive": True}
+    while query:
+        answer = await client.get(at(), params=query)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        found += [one["path"] for one in page["data"]]
+        query = {**query, "page": page["next_page"]} if page["next_page"] else {}
+    assert found[-1] == str(folder.relative_to(service.folder / "alice"))
+
+
+async def test_only_what_is_not_there_yet_is_made_on_demand(client, service, at):
+    once = {"If-None-Match": "*"}
+    assert (await client.put(at("a"), content=b"1", headers=once)).status_code == 201
+    problem(await client.put(at("a"), content=b"2", headers=once), 412, "file_exists")
+    assert (service.folder / "alice" / "a").read_text() == "1"
+    other = await client.put(at("a"), content=b"2", headers={"If-None-Match": '"etag"'})
+    assert problem(other, 422)["errors"][0]["field"] == "If-None-Match"
+
+
+@pytest.mark.parametrize(
+    "path", ["%2e%2e/bob/file", "a/%2e%2e/%2e%2e/bob/file", "%2Fetc%2Fpasswd", "a%2F%2Fb", ""]
+)
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_no_path_leads_out(client, create, service, at, path, method):
+    await create(client, user_id="bob")
+    (service.folder / "bob" / "file").write_text("bob's")
+    answer = await client.request(method, f"{at()}/{path}", content=b"x" if method == "PUT" else None)
+    assert problem(answer, 422, "invalid_input")["errors"][0]["field"] == "path"
+    assert (service.folder / "bob" / "file").read_text() == "bob's"
+
+
+async def test_a_link_or_a_folder_is_refused_with_the_reason(client, service, at, tmp_path):
+    work = service.folder / "alice"
+    (work / "folder").mkdir()
+    (work / "link").symlink_to(tmp_path)
+    assert "lists it" in problem(await client.get(at("folder")), 409, "file_refused")["detail"]
+    assert "link" in problem(await client.get(at("link")), 409, "file_refused")["detail"]
+    kinds = {one["path"]: one["type"] for one in (await client.get(at())).json()["data"]}
+    assert kinds == {"folder": "directory", "link": "symlink"}
+
+
+async def test_unknown_sessions_and_those_elsewhere(client, service, at):
+    unknown = f"{SESSIONS}/6f1ed002-ab5a-4d4c-8f0b-0c6e3a1a7f11/files"
+    for address in (unknown, f"{unknown}/a"):
+        problem(await client.get(address), 404, "session_not_found")
+    problem(await client.put(f"{unknown}/a", content=b"x"), 404, "session_not_found")
+    problem(await client.delete(f"{unknown}/a"), 404, "session_not_found")
+    (service.folder / "alice").rmdir()
+    problem(await client.get(at()), 503, "files_elsewhere")
+    problem(await client.put(at("a"), content=b"x"), 503, "files_elsewhere")
+
+
+async def test_a_file_may_be_larger_than_a_message_but_not_than_its_limit(tmp_path, create):
+    async def streamed(size: int):
+        for _ in range(size // 100_000):
+            yield b"x" * 100_000
+
+    async with (
+        serving(tmp_path / "users", max_upload_bytes=3_000_000) as service,
+        LoopbackServer(service.api) as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        address = f"{SESSIONS}/{await create(client)}/files/big"
+        assert (await client.put(address, content=streamed(3_000_000))).status_code == 201
+        for too_much in (b"x" * 3_000_001, streamed(3_100_000)):
+            refused = await client.put(address, content=too_much)
+            assert "max_upload_mb" in problem(refused, 413)["detail"]
+        assert os.listdir(service.folder / "alice") == ["big"]
+        assert len((await client.get(address)).content) == 3_000_000
+
+
+async def test_a_full_disk_is_507(client, service, at, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder_files.Writing, "write", full)
+    problem(await client.put(at("a"), content=b"x"), 507, "storage_full")
+    assert os.listdir(service.folder / "alice") == []
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(wire, create, service):
+    session_id = await create(wire)
+    host, port = wire.base_url.host, wire.base_url.port
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(
+        f"PUT {SESSIONS}/{session_id}/files/a HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode()
+    )
+    await writer.drain()
+    folder = service.folder / "alice"
+
+    async def begun() -> bool:
+        return bool(os.listdir(folder))
+
+    await until(begun)
+    writer.close()
+
+    async def tidied() -> bool:
+        return not os.listdir(folder)
+
+    await until(tidied)
+    del reader

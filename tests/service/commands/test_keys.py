@@ -1,0 +1,103 @@
+"""`keys`, as people run it."""
+
+import json
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.service.commands.program import LIMIT_SECONDS, command, environment, run
+
+
+def make(tmp_path: Path, *arguments: str) -> str:
+    ended = run("keys", "create", *arguments, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+def test_a_key_is_all_that_stands_on_stdout(tmp_path: Path):
+    ended = run("keys", "create", "ci", "--user", "alice", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    [key] = ended.stdout.splitlines()
+    assert key.startswith("cah_")
+    assert f"key {key.split('_')[1]} (ci)" in ended.stderr
+    assert key not in ended.stderr
+    assert key not in run("keys", "list", "--json", cwd=tmp_path).stdout
+    database = next((tmp_path / "data").rglob("*.db"))
+    assert key.split("_")[2].encode() not in b"".join(
+        file.read_bytes() for file in database.parent.iterdir() if file.is_file()
+    )
+
+
+def test_the_list_says_what_each_key_may_do(tmp_path: Path):
+    assert run("keys", "list", "--json", cwd=tmp_path).stdout == "[]\n"
+    one = make(tmp_path, "one", "--user", "alice", "--days", "30").split("_")[1]
+    two = json.loads(make(tmp_path, "two", "--act-as", "--admin", "--json"))
+    assert two["key"].startswith(f"cah_{two['id']}_")
+    head, *rows = [row.split("\t") for row in run("keys", "list", cwd=tmp_path).stdout.splitlines()]
+    assert head[:4] == ["id", "name", "for", "admin"]
+    assert [row[:4] for row in rows] == [[two["id"], "two", "any user", "yes"], [one, "one", "alice", "-"]]
+    assert [row[-1] for row in rows] == ["open", "open"]
+    assert rows[0][5] == "-" != rows[1][5]
+    listed = json.loads(run("keys", "list", "--json", cwd=tmp_path).stdout)
+    assert [(key["id"], key["user_id"], key["act_as"], key["admin"]) for key in listed] == [
+        (two["id"], None, True, True),
+        (one, "alice", False, False),
+    ]
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path):
+    make(tmp_path, "one", "--user", "alice")
+    leader, follower = pty.openpty()
+    program = subprocess.Popen(
+        command("keys", "list"),
+        cwd=tmp_path,
+        env=environment({"HOME": str(tmp_path), "COLUMNS": "120"}),
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        close_fds=True,
+    )
+    with program, open(follower, closefd=True), open(leader, "rb", closefd=True) as shown:
+        program.wait(LIMIT_SECONDS)
+        text = shown.read1(10_000).decode()
+    assert "alice" in text
+    assert "last used" in text
+    assert "\t" not in text
+
+
+def test_revoke_by_the_id_or_by_what_begins_like_the_key(tmp_path: Path):
+    keys = [make(tmp_path, name, "--act-as") for name in ("one", "two")]
+    ids = [key.split("_")[1] for key in keys]
+    for given in (ids[0], f"cah_{ids[1]}"):
+        ended = run("keys", "revoke", given, cwd=tmp_path)
+        assert (ended.returncode, ended.stdout) == (0, "")
+        assert "is revoked" in ended.stderr
+    states = [row.split("\t")[-1] for row in run("keys", "list", cwd=tmp_path).stdout.splitlines()[1:]]
+    assert states == ["revoked", "revoked"]
+    ended = run("keys", "revoke", "unknown", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "there is no API key 'unknown'" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ci"], "user_id: say whose key it is"),
+        (["ci", "--user", "alice", "--act-as"], "user_id: leave it out"),
+        (["ci", "--user", "../bob"], "user_id: should be 1 to 64"),
+        ([" ", "--act-as"], "name: should be"),
+    ],
+)
+def test_a_bad_key_is_not_made(tmp_path: Path, arguments: list[str], said: str):
+    ended = run("keys", "create", *arguments, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert said in ended.stderr
+    assert run("keys", "list", "--json", cwd=tmp_path).stdout == "[]\n"
+
+
+def test_memory_keeps_no_keys_and_says_what_does(tmp_path: Path):
+    env = {"CLAUDE_AGENT_SESSION_STORAGE": "memory", "HOME": str(tmp_path)}
+    ended = run("keys", "create", "ci", "--act-as", cwd=tmp_path, env=env)
+    assert ended.returncode == 1
+    assert "auth.keys_dir" in ended.stderr
+    assert "Traceback" not in ended.stderr

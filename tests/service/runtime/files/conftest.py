@@ -1,0 +1,36 @@
+"""A session's workspace and its files."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.service.runtime.conftest import make_session
+
+from claude_agent_http.domain.session import Session
+from claude_agent_http.runtime.workspace_files import FolderFiles
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return Path(os.path.realpath(tmp_path)) / "users"
+
+
+@pytest.fixture
+def work(base: Path) -> Path:
+    folder = base / "alice" / "work"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def session(work: Path) -> Session:
+    return replace(make_session(work), subdir="work")
+
+
+@pytest.fixture
+def files(base: Path) -> Iterator[FolderFiles]:
+    made = FolderFiles(base)
+    yield made
+    made.close()

@@ -1,0 +1,132 @@
+"""Which jail the settings and the kernel give, and when the service must not start."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from claude_agent_http.commands.doctor.isolation import check_isolation
+from claude_agent_http.domain.errors import IsolationError
+from claude_agent_http.isolation import configured_isolation
+from claude_agent_http.runtime.isolation import Kernel, exposed, readable_path
+from claude_agent_http.settings import Loaded, load_settings
+
+ALL = Kernel(landlock=7, filters=True)
+LEAST = Kernel(landlock=3, filters=True)
+NONE = Kernel(landlock=0, filters=False)
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Loaded]:
+    def loaded(**variables: str) -> Loaded:
+        return load_settings({f"CLAUDE_AGENT_{name}": value for name, value in variables.items()}, tmp_path)
+
+    return loaded
+
+
+def test_by_default_it_is_as_far_as_the_kernel_can(load):
+    assert configured_isolation(load(), ALL).missing == ()
+    assert configured_isolation(load(), ALL).jail is not None
+    assert configured_isolation(load(), NONE).jail is None
+
+
+def test_in_a_container_it_is_required(tmp_path):
+    assert load_settings({}, tmp_path, in_container=True).settings.isolation.mode == "required"
+
+
+@pytest.mark.parametrize("kernel", [NONE, Kernel(2, filters=True), Kernel(7, filters=False)])
+def test_what_is_required_and_missing_stops_the_start_and_says_the_way_out(load, kernel):
+    with pytest.raises(IsolationError, match=r"Landlock 3 .*CLAUDE_AGENT_ISOLATION=preferred"):
+        configured_isolation(load(ISOLATION="required"), kernel)
+
+
+def test_what_a_kernel_cannot_hold_is_told(load):
+    missing = configured_isolation(load(ISOLATION="required"), LEAST).missing
+    assert [text.split()[1] for text in missing] == ["can", "can", "can"]
+    assert "TCP port" in missing[0]
+    assert "signals" in missing[-1]
+
+
+def test_off_is_off_and_is_told(load):
+    isolation = configured_isolation(load(ISOLATION="off"), ALL)
+    assert isolation.jail is None
+    assert "isolation.mode is off" in isolation.missing[0]
+
+
+def test_yaml_that_says_off_bare_means_it(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("isolation:\n  mode: off\n")
+    assert load_settings({}, tmp_path).settings.isolation.mode == "off"
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"USER_BASE_DIR": "/opt/data"}, r"user\.base_dir \(/opt/data\) lies below /opt"),
+        ({"SESSION_SQLITE_PATH": "/etc/agent/sessions.db"}, r"session\.sqlite_path .* below /etc"),
+        ({"MODEL_BINDING_DIR": "/usr/share"}, r"model\.binding_dir .* below /usr"),
+    ],
+)
+def test_what_every_agent_could_read_stops_the_start(load, variables, named):
+    with pytest.raises(IsolationError, match=named):
+        configured_isolation(load(**variables), ALL)
+
+
+def test_a_folder_that_is_added_must_not_hold_what_is_the_services(load, tmp_path):
+    with pytest.raises(IsolationError, match="which every agent may read"):
+        configured_isolation(load(ISOLATION_READ=str(tmp_path)), ALL)
+
+
+def test_what_agents_are_to_trust_must_not_hold_what_is_the_services(load, tmp_path):
+    with pytest.raises(IsolationError, match="which every agent may read"):
+        configured_isolation(load(), ALL, {"SSL_CERT_DIR": str(tmp_path)})
+
+
+def test_a_secrets_file_is_the_services_too(tmp_path):
+    with pytest.raises(IsolationError, match=r"model\.api_key"):
+        configured_isolation(load_settings({"ANTHROPIC_API_KEY_FILE": "/etc/hostname"}, tmp_path), ALL)
+
+
+def test_a_link_hides_nothing(tmp_path):
+    (tmp_path / "data").symlink_to("/etc")
+    assert list(exposed({"user.base_dir": tmp_path / "data" / "users"}, ["/etc"]))
+
+
+def test_a_path_keeps_only_what_can_be_run(tmp_path):
+    (tmp_path / "bin").mkdir()
+    assert readable_path(f"{tmp_path}/bin:/usr/bin:", ["/usr"]) == "/usr/bin"
+    assert readable_path(f"{tmp_path}/bin", ["/usr"]) == "/usr/local/bin:/usr/bin:/bin"
+
+
+@pytest.mark.parametrize(("kernel", "level"), [(ALL, "ok"), (LEAST, "warn"), (NONE, "warn")])
+def test_the_doctor_tells(load, kernel, level):
+    assert [finding.level for finding in check_isolation(load(), kernel)] == [level]
+
+
+def test_the_doctor_tells_of_a_start_that_will_be_refused(load):
+    (finding,) = check_isolation(load(USER_BASE_DIR="/opt/data"), ALL)
+    assert finding.level == "fail"
+
+
+def test_the_doctor_tells_of_an_mcp_server_that_agents_may_not_run(load, tmp_path):
+    program = tmp_path / "server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    servers = f'{{"files": {{"command": "{program}"}}}}'
+    assert [one.level for one in check_isolation(load(MCP_SERVERS=servers), ALL)] == ["ok", "warn"]
+    assert [
+        one.level for one in check_isolation(load(MCP_SERVERS=servers, ISOLATION_READ=str(program)), ALL)
+    ] == ["ok"]
+
+
+def test_agents_may_run_an_mcp_server_of_a_plugin(load, tmp_path):
+    program = tmp_path / "plugin" / "server"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    given = {
+        "MCP_SERVERS": f'{{"files": {{"command": "{program}"}}}}',
+        "PLUGINS": f'[{{"type": "local", "path": "{program.parent}"}}]',
+        "USER_BASE_DIR": str(tmp_path / "users"),
+    }
+    assert [one.level for one in check_isolation(load(**given), ALL)] == ["ok"]
