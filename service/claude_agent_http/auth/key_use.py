@@ -12,7 +12,7 @@ from claude_agent_http.ports import ApiKeys
 
 __all__ = ["KeyUse"]
 
-_LAST_SECONDS = 2.0
+_LAST_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -34,7 +34,7 @@ class KeyUse:
             yield
         finally:
             keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await asyncio.wait({keeping}, timeout=_LAST_SECONDS)
             await self._write_last()
 
     async def _keep(self) -> None:

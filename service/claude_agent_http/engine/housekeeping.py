@@ -9,7 +9,7 @@ import structlog
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.engine.no_longer import cancelled
 
-_LAST_SECONDS = 1.0
+_LAST_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 

@@ -9,6 +9,7 @@ import structlog
 from claude_agent_http.domain.errors import ClaudeAgentError, StorageError
 from claude_agent_http.domain.lease import Replica
 from claude_agent_http.domain.wakeup import PeersChanged
+from claude_agent_http.engine.no_longer import cancelled
 from claude_agent_http.ports import Clock, Ids, RuntimeFactory, Store
 
 _log = structlog.get_logger(__name__)
@@ -16,6 +17,7 @@ _FOR_GOOD_SECONDS = 100 * 365 * 86_400.0
 _SAFE_PART = 0.9
 _RETRY_SECONDS = 0.2
 _LEAVE_SECONDS = 0.5
+_LAST_SECONDS = 0.3
 
 
 class Membership:
@@ -69,8 +71,7 @@ class Membership:
     async def stop(self) -> None:
         """Give up every lease; what the database does not hear of ends by time."""
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
+            await cancelled({self._renewing}, _LAST_SECONDS)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._leases.leave(self._replica.id)

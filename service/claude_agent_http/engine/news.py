@@ -5,8 +5,10 @@ from collections.abc import Collection
 
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.engine.hub import Hub, Poke
+from claude_agent_http.engine.no_longer import cancelled
 from claude_agent_http.ports import EventLog
 
+_LAST_SECONDS = 0.3
 _PAGE = 500
 
 
@@ -47,10 +49,7 @@ class News:
                 del self._told[session_id]
 
     async def stop(self) -> None:
-        reading = list(self._reading.values())
-        for task in reading:
-            task.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
+        await cancelled(set(self._reading.values()), _LAST_SECONDS)
 
     async def _read(self, session_id: str, told: int) -> None:
         try:

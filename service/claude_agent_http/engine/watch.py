@@ -12,9 +12,11 @@ from claude_agent_http.domain.session import SessionHead, SessionPhase
 from claude_agent_http.domain.wakeup import Appended, Changed, Missed, PeersChanged, Wakeup, Wanted
 from claude_agent_http.engine.hub import Hub, Poke
 from claude_agent_http.engine.news import News
+from claude_agent_http.engine.no_longer import cancelled
 from claude_agent_http.engine.relay import Relay
 from claude_agent_http.ports import Clock, Ids, SessionStore
 
+_LAST_SECONDS = 0.3
 _log = structlog.get_logger(__name__)
 
 
@@ -66,8 +68,7 @@ class Watch:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancelled({self._task}, _LAST_SECONDS)
         await self._news.stop()
 
     def hear(self, wakeup: Wakeup) -> None:

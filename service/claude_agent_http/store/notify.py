@@ -29,7 +29,8 @@ _STATEMENT_SECONDS = 5.0
 _SIGN_OF_LIFE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-_CLOSE_SECONDS = 1.0
+_CLOSE_SECONDS = 0.5
+_CANCEL_SECONDS = 0.3
 
 
 class PostgresWakeups:
@@ -62,7 +63,7 @@ class PostgresWakeups:
                 await asyncio.wait([task], timeout=_CLOSE_SECONDS)
             finally:
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await asyncio.wait([task], timeout=_CANCEL_SECONDS)
 
     async def _keep_connected(self) -> None:
         clock = asyncio.get_running_loop().time
