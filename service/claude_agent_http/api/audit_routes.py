@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from claude_agent_http.api.access import ADMIN
-from claude_agent_http.api.fields import UserId
+from claude_agent_http.api.fields import Moment, UserId
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentAudit
 from claude_agent_http.domain.audit import AuditEntry, AuditFilter, AuditResult, CallerKind
@@ -53,8 +53,8 @@ async def read(
         str | None, Query(max_length=1024, description="As entries name it, such as `key:ID`.")
     ] = None,
     result: Annotated[AuditResult | None, Query(description="denied: 401, 403 or 404.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Not before that.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before that.")] = None,
+    since: Annotated[Moment | None, Query(description="Not before that.")] = None,
+    until: Annotated[Moment | None, Query(description="Before that.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     page: Annotated[str | None, Query(max_length=64, description="`next_page` of the page before.")] = None,
 ) -> AuditPage:

@@ -2,15 +2,27 @@
 
 import difflib
 import json
+import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.user_id import USER_ID_FORM, USER_ID_MAX, USER_ID_PATTERN
 
-__all__ = ["EventTypeName", "Message", "Metadata", "Position", "Reason", "Seq", "Subdir", "Timeout", "UserId"]
+__all__ = [
+    "EventTypeName",
+    "Message",
+    "Metadata",
+    "Moment",
+    "Position",
+    "Reason",
+    "Seq",
+    "Subdir",
+    "Timeout",
+    "UserId",
+]
 
 _METADATA_BYTES = 16_384
 _METADATA_DEPTH = 16
@@ -18,6 +30,13 @@ _MAX_SEQ = 2**53 - 1
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 # What `_not_blank` wants, for readers of the schema: something that is no white space.
 _VISIBLE = r"[^\s\u0000-\u0020\u007f-\u00a0\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff]"
+
+
+def _no_number(value: object) -> object:
+    """Pydantic would take a number for seconds since 1970, which the schema does not tell of."""
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("is no time with its zone, such as 2026-01-31T09:30:00Z")
+    return value
 
 
 def _not_blank(text: str) -> str:
@@ -54,6 +73,7 @@ def _event_type(name: object) -> object:
     raise ValueError(f"{name[:64]!r} is no event type; the nearest is {nearest[0]!r}")
 
 
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 UserId = Annotated[
     str,
     Field(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from claude_agent_http.api import fields
 from claude_agent_http.api.access import ADMIN, CurrentCaller
@@ -38,7 +38,7 @@ class CreateKey(BaseModel):
     user_id: fields.UserId | None = Field(default=None, description="The one user that it acts for.")
     act_as: bool = Field(default=False, description="It acts for any user, as a back end does.")
     admin: bool = Field(default=False, description="It may use the routes for admins.")
-    expires_at: AwareDatetime | None = Field(default=None, description="When it ends; else never.")
+    expires_at: fields.Moment | None = Field(default=None, description="When it ends; else never.")
 
 
 class KeyView(BaseModel):
