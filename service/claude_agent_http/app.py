@@ -15,6 +15,8 @@ from starlette.types import ASGIApp
 from claude_agent_http import __version__, logs
 from claude_agent_http.api import AuditParts, HealthCheck, IsolationInfo, ModelMode, ServiceInfo, create_api
 from claude_agent_http.authentication import Authentication, configured_authentication
+from claude_agent_http.disk import FolderFiles, FolderUsage, FolderWorkspaces
+from claude_agent_http.disk.owners import is_noted
 from claude_agent_http.domain.errors import ListenError
 from claude_agent_http.engine import AuditTrail, Budgets, DiskQuota, Engine, KeyRing, Ledger, Limits
 from claude_agent_http.isolation import ConfiguredIsolation, configured_isolation
@@ -25,12 +27,8 @@ from claude_agent_http.ports import Store
 from claude_agent_http.rates import Rates, configured_rates
 from claude_agent_http.runtime.cli import CliRuntimeFactory
 from claude_agent_http.runtime.config import RuntimeConfig
-from claude_agent_http.runtime.disk_usage import FolderUsage
 from claude_agent_http.runtime.isolation import kernel
-from claude_agent_http.runtime.owners import is_noted
 from claude_agent_http.runtime.strays import Strays
-from claude_agent_http.runtime.workspace_files import FolderFiles
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.server import ConnectionLimits, DrainingServer
 from claude_agent_http.settings import Loaded, Settings, insecurity
 from claude_agent_http.storage import configured_store

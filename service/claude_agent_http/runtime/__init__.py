@@ -2,6 +2,5 @@
 
 from claude_agent_http.runtime.cli import CliRuntimeFactory
 from claude_agent_http.runtime.config import RuntimeConfig
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 
-__all__ = ["CliRuntimeFactory", "FolderWorkspaces", "RuntimeConfig"]
+__all__ = ["CliRuntimeFactory", "RuntimeConfig"]

@@ -23,6 +23,8 @@ from claude_agent_sdk import (
     SessionStore,
 )
 
+from claude_agent_http.disk.owners import note_owner, remove_owned, remove_session
+from claude_agent_http.disk.stoppable import in_thread
 from claude_agent_http.domain.errors import RuntimeDiedError, RuntimeStartError, WorkspaceError
 from claude_agent_http.domain.event import TOOL_USES, NewEvent
 from claude_agent_http.domain.lease import Lease
@@ -49,10 +51,8 @@ from claude_agent_http.runtime.folders import (
 )
 from claude_agent_http.runtime.mcp_watch import McpWatch
 from claude_agent_http.runtime.options import Start, cli_options
-from claude_agent_http.runtime.owners import note_owner, remove_owned, remove_session
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
-from claude_agent_http.runtime.stoppable import in_thread
 from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.runtime.toolgate import OrderedGate
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out

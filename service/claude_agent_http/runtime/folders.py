@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
+from claude_agent_http.disk.opened import created, made, opened
+from claude_agent_http.disk.owners import session_root
+from claude_agent_http.disk.tree_removal import remove_tree
 from claude_agent_http.launcher import command
 from claude_agent_http.launcher.parameters import SET_BY_THE_SDK
-from claude_agent_http.runtime.opened import created, made, opened
-from claude_agent_http.runtime.tree_removal import remove_tree
 
 __all__ = [
     "SessionFolders",
     "empty_run",
     "ensure_trampoline",
     "forget_conversation",
-    "is_session_id",
     "make_folders",
-    "remove_folders",
     "trampoline",
     "write_private",
 ]
@@ -86,7 +85,7 @@ class SessionFolders:
 def make_folders(state_dir: Path, session_id: str) -> SessionFolders:
     """All 0700, with an empty `run`. None is a link afterwards, whatever an agent made of them before.
     Raises OSError; ValueError when the id is no canonical UUID."""
-    folders = SessionFolders(_root(state_dir, session_id))
+    folders = SessionFolders(session_root(state_dir, session_id))
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with made([session_id], state_dir) as root:
         remove_tree(folders.run.name, root)
@@ -96,17 +95,9 @@ def make_folders(state_dir: Path, session_id: str) -> SessionFolders:
     return folders
 
 
-def remove_folders(state_dir: Path, session_id: str, stop: Event | None = None) -> None:
-    """Also what an agent made read-only, as `go mod download` does. Raises OSError when something stays."""
-    root = _root(state_dir, session_id)
-    if state_dir.exists():
-        with opened(state_dir.resolve()) as folder:
-            remove_tree(root.name, folder, stop)
-
-
 def forget_conversation(state_dir: Path, session_id: str, stop: Event | None = None) -> None:
     """Remove what the CLI itself keeps of the conversation. Raises OSError."""
-    folders = SessionFolders(_root(state_dir, session_id))
+    folders = SessionFolders(session_root(state_dir, session_id))
     if folders.root.exists():
         with made([session_id, folders.config.name], state_dir) as config:
             remove_tree(folders.projects.name, config, stop)
@@ -139,18 +130,6 @@ def write_private(path: Path, content: str | Mapping[str, Any], mode: int = 0o60
     with opened(path.parent) as folder, created(path.name, folder, mode) as file:
         file.write(content if isinstance(content, str) else json.dumps(content))
     return path
-
-
-def is_session_id(name: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return str(UUID(name)) == name
-    return False
-
-
-def _root(state_dir: Path, session_id: str) -> Path:
-    if not is_session_id(session_id):
-        raise ValueError(f"session id {session_id!r} is no canonical UUID")
-    return state_dir / session_id
 
 
 def _trampoline_text() -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from claude_agent_http.disk.opened import opened, reached
 from claude_agent_http.runtime.folders import SessionFolders
-from claude_agent_http.runtime.opened import opened, reached
 
 __all__ = ["unstored"]
 

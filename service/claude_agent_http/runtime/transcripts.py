@@ -13,13 +13,13 @@ import structlog
 from claude_agent_sdk import SessionKey, SessionStoreEntry, project_key_for_directory
 from claude_agent_sdk.types import SessionListSubkeysKey, SessionStoreListEntry
 
+from claude_agent_http.disk.opened import created, made
+from claude_agent_http.disk.stoppable import in_thread
 from claude_agent_http.domain.errors import LeaseLostError, StorageError
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import TranscriptEntry, TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import SessionFolders, forget_conversation
 from claude_agent_http.runtime.leftover import unstored
-from claude_agent_http.runtime.opened import created, made
-from claude_agent_http.runtime.stoppable import in_thread
 
 __all__ = ["PROJECT_KEY", "SdkTranscripts", "lay_out"]
 

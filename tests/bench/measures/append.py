@@ -10,10 +10,10 @@ from pathlib import Path
 from tests.bench.bench import Bench
 from tests.bench.figure import Figure, Target
 
+from claude_agent_http.disk import FolderWorkspaces
 from claude_agent_http.engine import Engine, Limits, NewSession
 from claude_agent_http.ports import Store
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Say, Step, UseTool
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store import sqlite_store
 from claude_agent_http.system import RandomIds, SystemClock
 

@@ -12,6 +12,7 @@ import httpx
 from fastapi import FastAPI
 
 from claude_agent_http.api import AuditParts, Health, IsolationInfo, ServiceInfo, create_api
+from claude_agent_http.disk import FolderFiles, FolderWorkspaces
 from claude_agent_http.domain.event import Event, NewEvent
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.usage import BudgetLimits
@@ -29,8 +30,6 @@ from claude_agent_http.ports import (
     Wakeups,
 )
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
-from claude_agent_http.runtime.workspace_files import FolderFiles
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store import memory_store
 from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.ids import RandomIds

@@ -11,7 +11,7 @@ import pytest
 from tests.service.api.rig import Service, problem, serving
 from tests.waiting import until
 
-from claude_agent_http.runtime import folder_files
+from claude_agent_http.disk import files as disk_files
 from claude_agent_http.system.loopback import LoopbackServer
 
 SESSIONS = "/api/v1/sessions"
@@ -150,7 +150,7 @@ async def test_a_full_disk_is_507(client, service, at, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder_files.Writing, "write", full)
+    monkeypatch.setattr(disk_files.Writing, "write", full)
     problem(await client.put(at("a"), content=b"x"), 507, "storage_full")
     assert os.listdir(service.folder / "alice") == []
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from tests.service.engine.machine_checks import check_log
 from tests.waiting import until
 
+from claude_agent_http.disk import FolderWorkspaces
 from claude_agent_http.domain.event import Event, EventType, Followed
 from claude_agent_http.domain.session import Session, SessionPhase
 from claude_agent_http.engine import Engine, Limits
 from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.runtime.fake import FakeRuntimeFactory, Say, Wait
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store.memory import MemoryStore
 from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.ids import CountedIds

@@ -9,11 +9,11 @@ from tests.service.engine.cluster import Cluster, Pair
 from tests.service.engine.harness import Harness
 from tests.waiting import until
 
+from claude_agent_http.disk import FolderWorkspaces
 from claude_agent_http.engine import DiskQuota, Engine, Limits, TurnRates
 from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.ports import Store
 from claude_agent_http.runtime.fake import FakeRuntimeFactory
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store import memory_store
 from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.ids import CountedIds

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from claude_agent_sdk import project_key_for_directory
 
+from claude_agent_http.disk.owners import note_owner
 from claude_agent_http.ports import TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import (
     SessionFolders,
@@ -16,7 +17,6 @@ from claude_agent_http.runtime.folders import (
     make_folders,
     write_private,
 )
-from claude_agent_http.runtime.owners import note_owner
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, lay_out
 from claude_agent_http.store import memory_store
 from claude_agent_http.system import SystemClock

@@ -15,13 +15,13 @@ import pytest
 from tests.service.runtime.conftest import make_session
 from tests.waiting import until
 
+from claude_agent_http.disk.opened import opened
+from claude_agent_http.disk.owners import note_owner, remove_owned
 from claude_agent_http.domain.errors import InvalidInputError, WorkspaceError
 from claude_agent_http.domain.session import Session
 from claude_agent_http.gateway import FixedModelAccess
 from claude_agent_http.runtime import CliRuntimeFactory, RuntimeConfig
 from claude_agent_http.runtime.folders import make_folders
-from claude_agent_http.runtime.opened import opened
-from claude_agent_http.runtime.owners import note_owner, remove_owned
 from claude_agent_http.store import memory_store
 from claude_agent_http.system import SystemClock
 from claude_agent_http.system.ids import CountedIds

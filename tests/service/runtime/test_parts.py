@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from tests.service.runtime.conftest import make_session
 
+from claude_agent_http.disk.owners import remove_folders
 from claude_agent_http.runtime import RuntimeConfig
 from claude_agent_http.runtime.folders import (
     SessionFolders,
     ensure_trampoline,
     make_folders,
-    remove_folders,
     trampoline,
 )
 from claude_agent_http.runtime.options import cli_environment

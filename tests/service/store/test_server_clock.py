@@ -7,11 +7,11 @@ from tests.service.store.conftest import Place
 from tests.service.store.inspection import server_time
 from tests.service.store.values import new_event, new_session
 
+from claude_agent_http.disk import FolderWorkspaces
 from claude_agent_http.domain.lease import Replica
 from claude_agent_http.domain.usage import Account, Spending, UsageBatch
 from claude_agent_http.engine import Engine, Limits
 from claude_agent_http.runtime.fake import FakeRuntimeFactory
-from claude_agent_http.runtime.workspaces import FolderWorkspaces
 from claude_agent_http.store import postgres_store
 from claude_agent_http.store.server_clock import ServerClock
 from claude_agent_http.system.clock import ManualClock, SystemClock

@@ -17,10 +17,10 @@ from threading import Event
 
 import structlog
 
+from claude_agent_http.disk.opened import open_up, opened
+from claude_agent_http.disk.owners import sessions_of
+from claude_agent_http.disk.workspaces import check_user
 from claude_agent_http.domain.disk import DiskUsage
-from claude_agent_http.runtime.opened import open_up, opened
-from claude_agent_http.runtime.owners import sessions_of
-from claude_agent_http.runtime.workspaces import check_user
 
 __all__ = ["FolderUsage"]
 

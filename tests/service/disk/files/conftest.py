@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.service.runtime.conftest import make_session
 
+from claude_agent_http.disk import FolderFiles
 from claude_agent_http.domain.session import Session
-from claude_agent_http.runtime.workspace_files import FolderFiles
 
 
 @pytest.fixture

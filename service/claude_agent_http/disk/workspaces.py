@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+from claude_agent_http.disk.opened import opened
+from claude_agent_http.disk.stoppable import in_thread
+from claude_agent_http.disk.tree_removal import remove_tree
 from claude_agent_http.domain.errors import InvalidInputError, StorageFullError, WorkspaceError
 from claude_agent_http.domain.session import Session
-from claude_agent_http.runtime.opened import opened
-from claude_agent_http.runtime.stoppable import in_thread
-from claude_agent_http.runtime.tree_removal import remove_tree
 
 __all__ = ["FULL", "FolderWorkspaces", "check_part", "check_user", "checked_parts"]
 

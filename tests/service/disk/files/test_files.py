@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.service.runtime.files.asked import content, listed, paths, pieces
+from tests.service.disk.files.asked import content, listed, paths, pieces
 from tests.waiting import until
 
+from claude_agent_http.disk import workspace_files
 from claude_agent_http.domain.errors import (
     BusyError,
     FileExistsAlreadyError,
@@ -23,7 +24,6 @@ from claude_agent_http.domain.errors import (
     NoSuchFileError,
     StorageFullError,
 )
-from claude_agent_http.runtime import workspace_files
 
 
 async def test_what_is_written_can_be_listed_read_and_deleted(files, session, work):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tests.waiting import until
 
+from claude_agent_http.disk import FolderWorkspaces
+from claude_agent_http.disk.workspaces import checked_parts
 from claude_agent_http.domain.errors import InvalidInputError, WorkspaceError
-from claude_agent_http.runtime import FolderWorkspaces
-from claude_agent_http.runtime.workspaces import checked_parts
 
 NOBODY = 65534
 DEEP = 3000

@@ -10,8 +10,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 
+from claude_agent_http.disk.opened import opened
 from claude_agent_http.domain.file import FileEntry, FileKind, FileListing
-from claude_agent_http.runtime.opened import opened
 
 __all__ = ["entry_of", "list_entries"]
 

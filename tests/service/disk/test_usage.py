@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from claude_agent_http.disk import FolderUsage
+from claude_agent_http.disk import usage as disk_usage
+from claude_agent_http.disk.owners import note_owner
 from claude_agent_http.domain.disk import DiskUsage
-from claude_agent_http.runtime import disk_usage
-from claude_agent_http.runtime.disk_usage import FolderUsage
-from claude_agent_http.runtime.owners import note_owner
 
 MB = 1_000_000
 SESSION = "11111111-1111-4111-8111-111111111111"

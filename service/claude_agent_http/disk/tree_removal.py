@@ -7,7 +7,7 @@ from pathlib import PurePath
 from threading import Event
 from uuid import uuid4
 
-from claude_agent_http.runtime.opened import is_folder, open_up, opened
+from claude_agent_http.disk.opened import is_folder, open_up, opened
 
 __all__ = ["remove_tree"]
 

@@ -9,15 +9,30 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from uuid import UUID
 
-from claude_agent_http.runtime.folders import is_session_id, remove_folders
-from claude_agent_http.runtime.opened import created, made, opened
-from claude_agent_http.runtime.tree_removal import remove_tree
-from claude_agent_http.runtime.workspaces import check_user
+from claude_agent_http.disk.opened import created, made, opened
+from claude_agent_http.disk.tree_removal import remove_tree
+from claude_agent_http.disk.workspaces import check_user
 
-__all__ = ["is_noted", "note_owner", "remove_owned", "remove_session", "sessions_of"]
+__all__ = [
+    "is_noted",
+    "note_owner",
+    "remove_folders",
+    "remove_owned",
+    "remove_session",
+    "session_root",
+    "sessions_of",
+]
 
 _FOLDER = ".users"
+
+
+def session_root(state_dir: Path, session_id: str) -> Path:
+    """The session's private folder. Raises ValueError when the id is no canonical UUID."""
+    if not _is_session_id(session_id):
+        raise ValueError(f"session id {session_id!r} is no canonical UUID")
+    return state_dir / session_id
 
 
 def note_owner(state_dir: Path, user_id: str, session_id: str) -> None:
@@ -41,6 +56,14 @@ def sessions_of(state_dir: Path, user_id: str) -> list[str]:
             return _noted(owners, user_id)
     except FileNotFoundError:
         return []
+
+
+def remove_folders(state_dir: Path, session_id: str, stop: Event | None = None) -> None:
+    """Also what an agent made read-only, as `go mod download` does. Raises OSError when something stays."""
+    root = session_root(state_dir, session_id)
+    if state_dir.exists():
+        with opened(state_dir.resolve()) as folder:
+            remove_tree(root.name, folder, stop)
 
 
 def remove_session(state_dir: Path, user_id: str, session_id: str, stop: Event) -> None:
@@ -73,11 +96,17 @@ def _noted(owners: int, user_id: str) -> list[str]:
     """What only an agent can have put there, such as a link, names no session."""
     try:
         with opened(user_id, owners) as folder:
-            return list(filter(is_session_id, os.listdir(folder)))
+            return list(filter(_is_session_id, os.listdir(folder)))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return []
         raise
+
+
+def _is_session_id(name: str) -> bool:
+    with suppress(ValueError):
+        return str(UUID(name)) == name
+    return False
 
 
 def _of(state_dir: Path, user_id: str) -> Path:

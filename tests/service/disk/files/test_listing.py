@@ -3,9 +3,9 @@
 import os
 
 import pytest
-from tests.service.runtime.files.asked import listed, paths
+from tests.service.disk.files.asked import listed, paths
 
-from claude_agent_http.runtime import folder_entries
+from claude_agent_http.disk import entries
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
@@ -41,7 +41,7 @@ async def test_a_folder_that_is_too_large_or_too_deep_is_listed_in_part(files, s
     for number in range(20):
         (work / f"{number:02}").mkdir()
         (work / f"{number:02}" / "file").touch()
-    monkeypatch.setattr(folder_entries, "_MOST_SEEN", 25)
+    monkeypatch.setattr(entries, "_MOST_SEEN", 25)
     page = await listed(files, session)
     assert 0 < len(page.entries) < 40
     assert page.next_after is not None
@@ -50,15 +50,15 @@ async def test_a_folder_that_is_too_large_or_too_deep_is_listed_in_part(files, s
         page = await listed(files, session, after=page.next_after)
         joined += [entry.path for entry in page.entries]
     assert len(joined) == 40
-    monkeypatch.setattr(folder_entries, "_MOST_NAMES", 10)
+    monkeypatch.setattr(entries, "_MOST_NAMES", 10)
     page = await listed(files, session, recursive=False)
     assert (len(page.entries), page.truncated) == (10, True)
     monkeypatch.undo()
-    monkeypatch.setattr(folder_entries, "_MOST_PATH_BYTES", 3)
+    monkeypatch.setattr(entries, "_MOST_PATH_BYTES", 3)
     page = await listed(files, session)
     assert (len(page.entries), page.truncated) == (20, True)
     monkeypatch.undo()
-    monkeypatch.setattr(folder_entries, "_MOST_DEPTH", 1)
+    monkeypatch.setattr(entries, "_MOST_DEPTH", 1)
     page = await listed(files, session)
     assert (len(page.entries), page.truncated) == (20, True)
 

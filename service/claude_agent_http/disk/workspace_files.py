@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from claude_agent_http.disk.entries import Parts, list_entries
+from claude_agent_http.disk.files import Reading, Writing, opened_below, remove, translated
+from claude_agent_http.disk.opened import reached
+from claude_agent_http.disk.workspaces import check_part, check_user, checked_parts
 from claude_agent_http.domain.errors import BusyError, FilesElsewhereError, InvalidInputError
 from claude_agent_http.domain.file import FileEntry, FileListing, Written
 from claude_agent_http.domain.session import Session
-from claude_agent_http.runtime.folder_entries import Parts, list_entries
-from claude_agent_http.runtime.folder_files import Reading, Writing, opened_below, remove, translated
-from claude_agent_http.runtime.opened import reached
-from claude_agent_http.runtime.workspaces import check_part, check_user, checked_parts
 
 __all__ = ["FolderFiles", "OpenFile"]
 

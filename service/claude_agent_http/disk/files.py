@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from uuid import uuid4
 
+from claude_agent_http.disk.entries import Parts, entry_of
+from claude_agent_http.disk.opened import opened
+from claude_agent_http.disk.workspaces import FULL
 from claude_agent_http.domain.errors import (
     ClaudeAgentError,
     FileExistsAlreadyError,
@@ -21,9 +24,6 @@ from claude_agent_http.domain.errors import (
     WorkspaceError,
 )
 from claude_agent_http.domain.file import Written
-from claude_agent_http.runtime.folder_entries import Parts, entry_of
-from claude_agent_http.runtime.opened import opened
-from claude_agent_http.runtime.workspaces import FULL
 
 __all__ = ["Reading", "Writing", "opened_below", "remove", "translated"]
 

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 
+from claude_agent_http.disk import FolderFiles
 from claude_agent_http.domain.file import FileListing
 from claude_agent_http.domain.session import Session
-from claude_agent_http.runtime.workspace_files import FolderFiles
 
 __all__ = ["content", "listed", "paths", "pieces"]
 
