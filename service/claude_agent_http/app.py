@@ -25,8 +25,8 @@ from claude_agent_http.metrics.stored import StoredSessions
 from claude_agent_http.model_access import budget_limits, configured_model_access
 from claude_agent_http.ports import Store
 from claude_agent_http.rates import Rates, configured_rates
-from claude_agent_http.runtime.cli import CliRuntimeFactory
 from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.factory import CliRuntimeFactory
 from claude_agent_http.runtime.isolation import kernel
 from claude_agent_http.runtime.strays import Strays
 from claude_agent_http.server import ConnectionLimits, DrainingServer
