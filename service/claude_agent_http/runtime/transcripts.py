@@ -26,9 +26,9 @@ __all__ = ["PROJECT_KEY", "SdkTranscripts", "lay_out"]
 PROJECT_KEY = "agent"
 """Under which every transcript of the service is stored."""
 
-
 _log = structlog.get_logger(__name__)
 _STORE_SECONDS = 10.0
+_MOST_OWED_BYTES = 64_000_000
 _GATHER_SECONDS = 0.02
 _CONVERSATION = frozenset({"user", "assistant"})
 _METADATA = "agent_metadata"
@@ -41,7 +41,9 @@ class SdkTranscripts:
     An append is only accepted: the SDK would hold each result back for it. What comes shortly after goes
     with it, and all is stored in the background in order; `settle` waits for that. What cannot be stored
     now is owed and stored before anything newer: a conversation with a hole resumes without all that came
-    after the hole. The debt stays small, because a store that is away takes no new message either.
+    after the hole. The debt stays small, because a store that is away takes no new message either; but an
+    agent can write to its CLI's output as fast as it is read. What is told beyond 64 MB of debt is left, with
+    all that follows, where the CLI has it too: on the disk, for the next start to store (`leftover.py`).
     Under a `lease` that was lost nothing is owed: the conversation goes on elsewhere.
     """
 
@@ -51,7 +53,9 @@ class SdkTranscripts:
         self.lease = lease
         self._store = store
         self._project_key = project_key
-        self._owed: deque[tuple[TranscriptKey, SessionStoreEntry]] = deque()
+        self._owed: deque[tuple[TranscriptKey, SessionStoreEntry, int]] = deque()
+        self._owed_bytes = 0
+        self._left = False
         self._storing: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
 
@@ -60,14 +64,25 @@ class SdkTranscripts:
         if self.lease is not None and key["session_id"] != self.lease.session_id:
             _log.warning("an agent told entries of another session", session_id=self.lease.session_id)
             return
-        self._owed.extend((self._key(key), entry) for entry in entries)
+        if self._left:
+            return
+        sizes = [len(json.dumps(entry)) for entry in entries]
+        if self._owed_bytes + sum(sizes) > _MOST_OWED_BYTES:
+            self._left = True
+            _log.warning(
+                "an agent tells more than can be stored; the rest is left on its disk until its next start",
+                session_id=key["session_id"],
+            )
+            return
+        self._owed.extend((self._key(key), entry, size) for entry, size in zip(entries, sizes, strict=True))
+        self._owed_bytes += sum(sizes)
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self._ensure_storing)
 
     async def hand_over(self) -> None:
         """Return when what was appended is stored, or will be no later than what the store is given next."""
         under_way = self._storing is not None and not self._storing.done()
-        if under_way or len({key for key, _ in self._owed}) > 1:
+        if under_way or len({key for key, _, _ in self._owed}) > 1:
             await self.settle()
         elif self._owed:
             self._storing = self._ensure_storing()
@@ -93,9 +108,10 @@ class SdkTranscripts:
                     key, entries = self._oldest()
                     await self._store.append(key, entries, lease=self.lease)
                     for _ in entries:
-                        self._owed.popleft()
+                        self._owed_bytes -= self._owed.popleft()[2]
         except LeaseLostError:
             self._owed.clear()
+            self._owed_bytes = 0
         except (StorageError, TimeoutError) as error:
             _log.warning(
                 "transcript not stored yet",
@@ -108,7 +124,7 @@ class SdkTranscripts:
         """The oldest entries that go under one key."""
         key = self._owed[0][0]
         same = takewhile(lambda owed: owed[0] == key, self._owed)
-        return key, [cast("TranscriptEntry", entry) for _, entry in same]
+        return key, [cast("TranscriptEntry", entry) for _, entry, _ in same]
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
         await self.settle()

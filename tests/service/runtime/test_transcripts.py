@@ -19,6 +19,7 @@ from tests.waiting import until
 from claude_agent_http.domain.errors import RuntimeDiedError, StorageError
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import Store, TranscriptEntry, TranscriptKey, TranscriptStore
+from claude_agent_http.runtime import transcripts as transcripts_module
 from claude_agent_http.runtime.folders import make_folders
 from claude_agent_http.runtime.transcripts import PROJECT_KEY, SdkTranscripts, lay_out
 from claude_agent_http.store import memory_store, postgres_store, sqlite_store
@@ -192,6 +193,31 @@ async def test_what_could_not_be_stored_is_stored_before_anything_newer() -> Non
     assert await transcripts.load(key) == lines[:1]
     store.away = False
     await transcripts.append(key, lines[3:])
+    assert await transcripts.load(key) == lines
+
+
+async def test_no_more_is_owed_than_fits_and_what_follows_has_no_hole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transcripts_module, "_MOST_OWED_BYTES", 2_000)
+    store = _Faulty()
+    transcripts = SdkTranscripts(cast("TranscriptStore", store))
+    key: SessionKey = {"project_key": "p", "session_id": "s"}
+    small: list[SessionStoreEntry] = [{"type": "user", "uuid": str(number)} for number in range(3)]
+    await transcripts.append(key, small[:1])
+    await transcripts.append(key, [{"type": "user", "uuid": "large " + "x" * 2_000}])
+    await transcripts.append(key, small[1:])
+    assert await transcripts.load(key) == small[:1]
+
+
+async def test_what_was_stored_is_owed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcripts_module, "_MOST_OWED_BYTES", 2_000)
+    transcripts = SdkTranscripts(cast("TranscriptStore", _Faulty()))
+    key: SessionKey = {"project_key": "p", "session_id": "s"}
+    lines: list[SessionStoreEntry] = [{"type": "user", "uuid": f"{number:1000}"} for number in range(9)]
+    for line in lines:
+        await transcripts.append(key, [line])
+        await transcripts.settle()
     assert await transcripts.load(key) == lines
 
 
