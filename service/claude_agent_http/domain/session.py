@@ -52,6 +52,11 @@ class Session:
         """Whether that lease is the current one."""
         return (self.lease_holder, self.lease_epoch) == (lease.replica_id, lease.epoch)
 
+    @property
+    def lease(self) -> Lease | None:
+        """The current one; its replica need not live any more."""
+        return None if self.lease_holder is None else Lease(self.id, self.lease_holder, self.lease_epoch)
+
 
 @dataclass(frozen=True, slots=True)
 class SessionHead:

@@ -146,7 +146,7 @@ class Engine:
         self._removal = Removal(
             store, self._live, self._membership, hub, runtimes, workspaces, clock, ids, limits
         )
-        self._retention = Retention(store.sessions, self._removal.conclude, clock, limits, telemetry)
+        self._retention = Retention(store, self._removal, clock, limits, telemetry)
         self._whereabouts = Whereabouts(store, self._live, self._membership, workspaces)
         self._turns = Turns(
             store,

@@ -1,8 +1,10 @@
 """Removing sessions and users for good, wherever they live."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -134,23 +136,43 @@ class Removal:
     async def _delete_some(self, session_ids: Sequence[str]) -> list[BaseException | None]:
         return await asyncio.gather(*map(self.delete, session_ids), return_exceptions=True)
 
+    async def delete_closed(self, session_ids: Sequence[str], through: datetime) -> list[Session]:
+        """Delete, of a part of `SessionStore.expired`, those that nobody uses. Returns them. Who wants to use
+        one meanwhile is told to come again, and finds it whole when it was opened again in time.
+
+        Raises StorageError.
+        """
+        free = [session_id for session_id in session_ids if not self._live.is_in_use(session_id)]
+        with ExitStack() as kept:
+            for session_id in free:
+                kept.enter_context(self._live.taking_over(session_id))
+            return await self._delete_claimed(free, through)
+
+    async def _delete_claimed(self, session_ids: Sequence[str], through: datetime) -> list[Session]:
+        sessions = self._store.sessions
+        claimed = await sessions.claim_closed(session_ids, through, self._membership.replica.id)
+        left = {session.id: session.lease for session in claimed if session.lease is not None}
+        try:
+            gone = await self._clear(claimed, lambda: sessions.delete_closed(list(left.values()), through))
+            for session in gone:
+                del left[session.id]
+        finally:
+            for lease in left.values():
+                await self._give_up(lease)
+        return gone
+
     async def _remove(self, session: Session) -> None:
-        """The row goes last: until then a removal that was cut off can be repeated, and no session of the
-        same id created, whose files would be taken for the old one's."""
         if self._store.is_shared:
             await self._remove_everywhere(session)
         else:
-            await self._runtimes.forget(session)
-            await self._store.sessions.delete(session.id)
-        self._tell(session)
+            await self._clear([session], lambda: self._delete(session))
 
     async def _remove_everywhere(self, session: Session) -> None:
         """Take the session from whichever replica has it, and wait until nothing of it runs there."""
         lease = await self._store.leases.seize(session.id, self._membership.replica.id)
         try:
             await self._until_alone(lease)
-            await self._runtimes.forget(session)
-            await self._store.sessions.delete(session.id, lease=lease)
+            await self._clear([session], lambda: self._delete(session, lease))
         except LeaseLostError:
             await self._give_up(lease)
             await self._until_gone(session.id)
@@ -158,11 +180,21 @@ class Removal:
             await self._give_up(lease)
             raise
 
-    async def conclude(self, session: Session) -> None:
-        """Once retention has deleted its rows: who reads it and the other replicas hear of it, and what its
-        runtimes left on the disk goes too."""
-        self._tell(session)
-        await self._runtimes.forget(session)
+    async def _delete(self, session: Session, lease: Lease | None = None) -> list[Session]:
+        await self._store.sessions.delete(session.id, lease=lease)
+        return [session]
+
+    async def _clear(
+        self, sessions: Sequence[Session], delete: Callable[[], Awaitable[list[Session]]]
+    ) -> list[Session]:
+        """The rows go last: until then a removal that was cut off can be repeated, and no session of the
+        same id created, whose files would be taken for the old one's. `delete` returns whose rows went."""
+        for session in sessions:
+            await self._runtimes.forget(session)
+        gone = await delete()
+        for session in gone:
+            self._tell(session)
+        return gone
 
     def _tell(self, session: Session) -> None:
         self._store.wakeups.tell(Changed(session.id))

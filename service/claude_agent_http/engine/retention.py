@@ -1,33 +1,33 @@
 """Closed sessions do not stay for ever: those too old go, and those that take too much room."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
-from claude_agent_http.domain.session import Session
 from claude_agent_http.domain.telemetry import Expiry
 from claude_agent_http.engine.limits import Limits
-from claude_agent_http.ports import Clock, SessionStore, Telemetry
+from claude_agent_http.engine.removal import Removal
+from claude_agent_http.ports import Clock, Store, Telemetry
 
 _log = structlog.get_logger(__name__)
 
 
 class Retention:
     """The whole session goes, as if it had been deleted: a conversation without its beginning would be an
-    agent that has silently forgotten. `conclude` is called of each, once its rows are gone. Several replicas
-    may do this at once."""
+    agent that has silently forgotten. Several replicas may do this at once."""
 
     def __init__(
         self,
-        sessions: SessionStore,
-        conclude: Callable[[Session], Awaitable[None]],
+        store: Store,
+        removal: Removal,
         clock: Clock,
         limits: Limits,
         telemetry: Telemetry,
     ) -> None:
-        self._sessions = sessions
-        self._conclude = conclude
+        self._sessions = store.sessions
+        self._leases = store.leases
+        self._removal = removal
         self._clock = clock
         self._limits = limits
         self._telemetry = telemetry
@@ -44,6 +44,7 @@ class Retention:
             await self._delete(through, Expiry.SIZE)
 
     async def _delete(self, through: datetime, reason: Expiry) -> None:
+        await self._leases.bury()  # else what a dead replica held would wait until somebody wants it
         count = 0
         while parts := await self._sessions.expired(through):
             before = count
@@ -55,8 +56,7 @@ class Retention:
             _log.info("closed sessions were deleted", reason=reason.value, sessions=count)
 
     async def _delete_part(self, session_ids: Sequence[str], through: datetime, reason: Expiry) -> int:
-        gone = await self._sessions.delete_closed(session_ids, through)
-        for session in gone:
-            await self._conclude(session)
+        gone = await self._removal.delete_closed(session_ids, through)
+        for _ in gone:
             self._telemetry.session_expired(reason)
         return len(gone)

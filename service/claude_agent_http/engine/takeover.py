@@ -64,7 +64,7 @@ class Takeover:
         self._is_full = False
         while orphans := await self._orphans(last):
             for session in orphans:
-                if not self._live.is_held(session.id):
+                if not self._live.is_in_use(session.id):
                     with self._live.taking_over(session.id):
                         taken += await self._try(session)
             if self._is_full:  # those behind would wait too

@@ -1,7 +1,6 @@
 """Where a session lives: here, with another replica, or nowhere."""
 
 from claude_agent_http.domain.errors import FilesElsewhereError
-from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session
 from claude_agent_http.engine.live import LiveSessions
 from claude_agent_http.engine.membership import Membership
@@ -42,7 +41,7 @@ class Whereabouts:
             return False
 
     async def _lives_elsewhere(self, session: Session) -> bool:
-        holder = session.lease_holder
-        if holder in (None, self._membership.replica.id):
+        lease = session.lease
+        if lease is None or lease.replica_id == self._membership.replica.id:
             return False
-        return not await self._leases.has_stopped(Lease(session.id, holder, session.lease_epoch))
+        return not await self._leases.has_stopped(lease)

@@ -23,6 +23,10 @@ class Leases(Protocol):
         leases may have been taken."""
         ...
 
+    async def bury(self) -> None:
+        """Forget the replicas whose time is up, and so that they hold anything."""
+        ...
+
     async def leave(self, replica_id: str) -> None:
         """Give up every lease at once. Not joined: nothing happens."""
         ...

@@ -91,13 +91,21 @@ class SessionStore(Protocol):
         when there are none; when there are very many, the first of them."""
         ...
 
-    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
-        """Delete, as `delete` does, those of a part of `expired` that may still go. Returns them."""
+    async def claim_closed(
+        self, session_ids: Collection[str], through: datetime, replica_id: str
+    ) -> list[Session]:
+        """Claim, as `Leases.claim` does, those of a part of `expired` that may still go. Returns them."""
+        ...
+
+    async def delete_closed(self, leases: Collection[Lease], through: datetime) -> list[Session]:
+        """Delete, as `delete` does, those of one part that are still held under these leases and that nobody
+        opened or used again. Returns them."""
         ...
 
     async def excess(self, most_bytes: int) -> datetime | None:
-        """Through when `delete_closed` must delete so that the events and transcripts of the rest of what it
-        may delete take at most so many bytes; None when they do. Reads until that is sure, in parts."""
+        """Through when retention must delete so that the events and transcripts of the rest of what it may
+        delete take at most so many bytes; None when they do. Reads until that is sure, in parts. What a
+        session takes is read once after its last use, and kept; it goes with the session."""
         ...
 
     async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:

@@ -1,10 +1,12 @@
 """Closed sessions that retention takes away, over SQL."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
 
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.store.session_rows import select_sessions, to_session
 from claude_agent_http.store.tables import replicas, seized_leases, sessions, transcript_entries
@@ -19,7 +21,8 @@ EVENTS_AT_ONCE = 2000
 _unheld = ~exists().where(replicas.c.id == sessions.c.lease_holder)
 _former = and_(seized_leases.c.session_id == sessions.c.id, replicas.c.id == seized_leases.c.replica_id)
 _alone = ~exists().where(_former)
-CLOSED = (sessions.c.status == SessionStatus.CLOSED, sessions.c.phase == SessionPhase.IDLE, _unheld, _alone)
+_UNUSED = (sessions.c.status == SessionStatus.CLOSED, sessions.c.phase == SessionPhase.IDLE)
+CLOSED = (*_UNUSED, _unheld, _alone)
 
 
 def expired(connection: Connection, through: datetime) -> list[list[str]]:
@@ -50,17 +53,40 @@ def in_parts(
     return parts
 
 
-def delete_closed(connection: Connection, ids: Collection[str], through: datetime) -> list[Session]:
-    """See `SessionStore.delete_closed`. A session whose row is locked is being used."""
-    found = (
-        select_sessions()
-        .where(sessions.c.id.in_(ids), *CLOSED, sessions.c.last_active_at <= through)
-        .order_by(sessions.c.last_active_at, sessions.c.id)
-        .with_for_update(skip_locked=True)
-    )
-    gone = [to_session(row) for row in connection.execute(found)]
+def claim_closed(
+    connection: Connection, ids: Collection[str], through: datetime, replica_id: str
+) -> list[Session]:
+    """See `SessionStore.claim_closed`."""
+    found = _locked(connection, ids, *CLOSED, sessions.c.last_active_at <= through)
+    if not found:
+        return []
+    found_ids = [session.id for session in found]
+    taken = {"lease_holder": replica_id, "lease_epoch": sessions.c.lease_epoch + 1}
+    connection.execute(update(sessions).where(sessions.c.id.in_(found_ids)).values(taken))
+    connection.execute(delete(seized_leases).where(seized_leases.c.session_id.in_(found_ids)))
+    return [
+        replace(session, lease_holder=replica_id, lease_epoch=session.lease_epoch + 1) for session in found
+    ]
+
+
+def delete_closed(connection: Connection, leases: Collection[Lease], through: datetime) -> list[Session]:
+    """See `SessionStore.delete_closed`."""
+    ids = [lease.session_id for lease in leases]
+    found = _locked(connection, ids, *_UNUSED, sessions.c.last_active_at <= through)
+    gone = [session for session in found if session.lease in leases]
     if gone:
         gone_ids = [session.id for session in gone]
         connection.execute(delete(sessions).where(sessions.c.id.in_(gone_ids)))
         connection.execute(delete(transcript_entries).where(transcript_entries.c.session_id.in_(gone_ids)))
     return gone
+
+
+def _locked(connection: Connection, ids: Collection[str], *where: ColumnElement[bool]) -> list[Session]:
+    """Those of them whose row nobody else has locked, for that one is being used."""
+    query = (
+        select_sessions()
+        .where(sessions.c.id.in_(ids), *where)
+        .order_by(sessions.c.last_active_at, sessions.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    return [to_session(row) for row in connection.execute(query)]

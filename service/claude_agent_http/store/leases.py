@@ -85,6 +85,14 @@ class SqlLeases:
             self._clock.was_told(moment, asked)
         return count
 
+    async def bury(self) -> None:
+        def work(connection: Connection) -> None:
+            connection.execute(
+                delete(replicas).where(_micros(replicas.c.expires_at) <= self._now(connection))
+            )
+
+        await self._database.write(work, repeatable=True)
+
     async def leave(self, replica_id: str) -> None:
         def work(connection: Connection) -> None:
             held = sessions.c.lease_holder == replica_id
@@ -206,8 +214,10 @@ class SqlLeases:
 
     def _bury(self, connection: Connection, replica_id: str) -> None:
         """When its time is up. A renewal that is under way comes either before this, or too late."""
-        expired = _micros(replicas.c.expires_at) <= self._now(connection)
-        connection.execute(delete(replicas).where(replicas.c.id == replica_id, expired))
+        connection.execute(delete(replicas).where(replicas.c.id == replica_id, self._is_over(connection)))
+
+    def _is_over(self, connection: Connection) -> ColumnElement[bool]:
+        return _micros(replicas.c.expires_at) <= self._now(connection)
 
     def _is_alive(self, connection: Connection, holder: ColumnElement[str]) -> ColumnElement[bool]:
         alive = and_(replicas.c.id == holder, _micros(replicas.c.expires_at) > self._now(connection))

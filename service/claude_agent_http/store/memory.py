@@ -209,7 +209,7 @@ class MemorySessionStore:
             and each.phase is SessionPhase.IDLE
             and each.last_active_at < before
         ]
-        oldest = sorted(unused, key=lambda session: (session.last_active_at, session.id))[:CLOSE_AT_ONCE]
+        oldest = sorted(unused, key=_use)[:CLOSE_AT_ONCE]
         for session in oldest:
             self._state.sessions[session.id] = replace(session, status=SessionStatus.CLOSED)
         return sorted(session.id for session in oldest)
@@ -220,11 +220,20 @@ class MemorySessionStore:
     def _expired(self, through: datetime) -> list[Session]:
         return [session for session in reversed(self._closed()) if session.last_active_at <= through]
 
-    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
-        gone = [session for session in self._expired(through) if session.id in session_ids]
+    async def claim_closed(
+        self, session_ids: Collection[str], through: datetime, replica_id: str
+    ) -> list[Session]:
+        found = [session for session in self._expired(through) if session.id in session_ids]
+        for session in found:
+            await self._leases.claim(session.id, replica_id)
+        return [await self.get(session.id) for session in found]
+
+    async def delete_closed(self, leases: Collection[Lease], through: datetime) -> list[Session]:
+        held = [each for each in map(self._state.sessions.get, _ids(leases)) if each and each.lease in leases]
+        gone = [each for each in held if _is_unused(each) and each.last_active_at <= through]
         for session in gone:
             await self.delete(session.id)
-        return gone
+        return sorted(gone, key=_use)
 
     async def excess(self, most_bytes: int) -> datetime | None:
         room = most_bytes
@@ -239,11 +248,9 @@ class MemorySessionStore:
         found = [
             each
             for each in self._state.sessions.values()
-            if each.status is SessionStatus.CLOSED
-            and each.phase is SessionPhase.IDLE
-            and not self._leases.may_run(each)
+            if _is_unused(each) and not self._leases.may_run(each)
         ]
-        return sorted(found, key=lambda session: (session.last_active_at, session.id), reverse=True)
+        return sorted(found, key=_use, reverse=True)
 
     async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:
         if session_id not in self._state.sessions:
@@ -307,6 +314,18 @@ class MemoryTranscriptStore:
         return [
             key for key in self._transcripts if (key.project_key, key.session_id) == (project_key, session_id)
         ]
+
+
+def _ids(leases: Collection[Lease]) -> list[str]:
+    return [lease.session_id for lease in leases]
+
+
+def _is_unused(session: Session) -> bool:
+    return session.status is SessionStatus.CLOSED and session.phase is SessionPhase.IDLE
+
+
+def _use(session: Session) -> tuple[datetime, str]:
+    return session.last_active_at, session.id
 
 
 def _age(session: Session) -> tuple[datetime, str]:

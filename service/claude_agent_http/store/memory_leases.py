@@ -28,6 +28,10 @@ class MemoryLeases:
         self._expiries[replica_id] = self._clock.now() + timedelta(seconds=seconds)
         return sum(map(self._lives, self._expiries))
 
+    async def bury(self) -> None:
+        for replica_id in [each for each in self._expiries if not self._lives(each)]:
+            del self._expiries[replica_id]
+
     async def leave(self, replica_id: str) -> None:
         for session in list(self._sessions.values()):
             if session.lease_holder == replica_id:

@@ -16,7 +16,7 @@ from claude_agent_http.domain.errors import (
 )
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionHead, SessionPhase, SessionStatus
-from claude_agent_http.store.closed import delete_closed, expired
+from claude_agent_http.store.closed import claim_closed, delete_closed, expired
 from claude_agent_http.store.closed_sizes import excess
 from claude_agent_http.store.columns import row_of
 from claude_agent_http.store.database import Database, insert_new, rows_of_ids
@@ -73,8 +73,15 @@ class SqlSessionStore:
     async def expired(self, through: datetime) -> list[list[str]]:
         return await self._database.read(partial(expired, through=through))
 
-    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
-        return await self._database.write(partial(delete_closed, ids=session_ids, through=through))
+    async def claim_closed(
+        self, session_ids: Collection[str], through: datetime, replica_id: str
+    ) -> list[Session]:
+        return await self._database.write(
+            partial(claim_closed, ids=session_ids, through=through, replica_id=replica_id)
+        )
+
+    async def delete_closed(self, leases: Collection[Lease], through: datetime) -> list[Session]:
+        return await self._database.write(partial(delete_closed, leases=leases, through=through))
 
     async def excess(self, most_bytes: int) -> datetime | None:
         return await excess(self._database, most_bytes)

@@ -31,7 +31,7 @@ from claude_agent_http.runtime.fake import FakeRuntimeFactory, Step
 T = TypeVar("T")
 CALLS = (
     *("append", "read", "get", "set_status", "close_unused", "expired", "delete_closed", "delete", "create"),
-    *("claim", "release", "orphans"),
+    *("claim", "claim_closed", "release", "orphans"),
 )
 GATES = (
     *(f"before {call}" for call in CALLS),
@@ -187,8 +187,15 @@ class UnsureSessions(_Calls):
     async def expired(self, through: datetime) -> list[list[str]]:
         return await self._call("expired", lambda: self._sessions.expired(through))
 
-    async def delete_closed(self, session_ids: Collection[str], through: datetime) -> list[Session]:
-        return await self._call("delete_closed", lambda: self._sessions.delete_closed(session_ids, through))
+    async def claim_closed(
+        self, session_ids: Collection[str], through: datetime, replica_id: str
+    ) -> list[Session]:
+        return await self._call(
+            "claim_closed", lambda: self._sessions.claim_closed(session_ids, through, replica_id)
+        )
+
+    async def delete_closed(self, leases: Collection[Lease], through: datetime) -> list[Session]:
+        return await self._call("delete_closed", lambda: self._sessions.delete_closed(leases, through))
 
     async def excess(self, most_bytes: int) -> datetime | None:
         return await self._call("excess", lambda: self._sessions.excess(most_bytes))
@@ -203,7 +210,7 @@ class UnsureLeases(_Calls):
         self._leases = leases
         self.join, self.renew, self.leave = leases.join, leases.renew, leases.leave
         self.seize, self.has_stopped = leases.seize, leases.has_stopped
-        self.is_alone, self.held = leases.is_alone, leases.held
+        self.is_alone, self.held, self.bury = leases.is_alone, leases.held, leases.bury
 
     async def claim(self, session_id: str, replica_id: str) -> Lease | None:
         return await self._call("claim", lambda: self._leases.claim(session_id, replica_id))

@@ -20,6 +20,7 @@ from claude_agent_http.domain.errors import (
     WorkspaceError,
 )
 from claude_agent_http.domain.event import EventType, Followed, SessionDeleted
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.engine import Erased, NewSession
 from claude_agent_http.ports import SessionStore, TranscriptKey
 from claude_agent_http.runtime.fake import Hang, Say
@@ -37,10 +38,10 @@ class Hooked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:
         if self.before_delete is not None:
             await self.before_delete(session_id)
-        await self._inner.delete(session_id)
+        await self._inner.delete(session_id, lease=lease)
 
 
 @pytest.fixture

@@ -1,24 +1,24 @@
 """Retention: closed sessions go by age and by size, and nothing else does."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 from tests.service.engine.cluster import LIMITS as CLUSTER_LIMITS
-from tests.service.engine.cluster import Cluster, followed
+from tests.service.engine.cluster import Cluster, Replica, followed
 from tests.service.engine.harness import Harness
 from tests.waiting import until
 
-from claude_agent_http.domain.errors import SessionNotFoundError
-from claude_agent_http.domain.event import Followed, SessionDeleted
+from claude_agent_http.domain.errors import SessionBusyError, SessionNotFoundError, StorageError
+from claude_agent_http.domain.event import EventType, Followed, SessionDeleted
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.telemetry import Expiry
-from claude_agent_http.engine import Limits, NewSession
+from claude_agent_http.engine import Engine, Limits, NewSession
 from claude_agent_http.engine.retention import Retention
-from claude_agent_http.metrics.recorded import RecordedTelemetry
 from claude_agent_http.runtime.fake import Hang, Say
 from claude_agent_http.store import memory_store
 from claude_agent_http.system.clock import SystemClock
@@ -103,16 +103,113 @@ async def test_what_is_being_used_is_left_for_the_next_time(make_harness, monkey
         past = session.created_at - timedelta(days=1)
         await store.sessions.set_status(session.id, SessionStatus.CLOSED, past)
 
-        async def none_goes(session_ids: list[str], _through: datetime) -> list[Session]:
+        async def none_goes(session_ids: list[str], _through: datetime, _replica_id: str) -> list[Session]:
             assert session_ids == [session.id]
             return []
 
-        monkeypatch.setattr(store.sessions, "delete_closed", none_goes)
-        telemetry = RecordedTelemetry()
-        limits = Limits(retention_seconds=3600)
-        retention = Retention(store.sessions, _nothing, SystemClock(), limits, telemetry)
-        await asyncio.wait_for(retention.by_age(), 5)
-        assert telemetry.expired == []
+        monkeypatch.setattr(store.sessions, "claim_closed", none_goes)
+        await asyncio.wait_for(by_age(harness.engine, 3600), 5)
+        assert harness.telemetry.expired == []
 
 
-async def _nothing(_session: Session) -> None: ...
+async def by_age(engine: Engine, seconds: float) -> None:
+    """One look of retention, as the engine's own chore does it."""
+    limits = Limits(retention_seconds=seconds)
+    telemetry = engine._retention._telemetry
+    await Retention(engine._store, engine._removal, SystemClock(), limits, telemetry).by_age()
+
+
+async def closed(cluster: Cluster, replica: Replica) -> Session:
+    """A session that was used and closed long ago."""
+    session = await replica.engine.create(NewSession("alice"))
+    await replica.say(session, "hi")
+    replica.engine._live.hibernate(session.id)
+    await until(lambda: replica.engine.stats().live == 0)
+    past = session.last_active_at - timedelta(days=1)
+    return await cluster.store.sessions.set_status(session.id, SessionStatus.CLOSED, past)
+
+
+@dataclass
+class Stopped:
+    """Keeps whoever removes a session's folder there, until it is let go."""
+
+    removed: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def install(self, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+        forget = replica.runtimes.forget
+
+        async def stopped(session: Session) -> None:
+            await forget(session)
+            self.removed.set()
+            await self.go_on.wait()
+
+        monkeypatch.setattr(replica.runtimes, "forget", stopped)
+
+
+async def test_one_whose_folder_went_before_the_replica_died_is_found_again(
+    cluster: Cluster, monkeypatch
+) -> None:
+    dies, stopped = await cluster.start(), Stopped()
+    session = await closed(cluster, dies)
+    stopped.install(dies, monkeypatch)
+    cut_off = asyncio.create_task(by_age(dies.engine, 3600))
+    await stopped.removed.wait()
+    dies.cut_off()
+    cut_off.cancel()
+    monkeypatch.setattr(dies.store.leases, "release", _no_answer)  # a process that is killed releases nothing
+    await asyncio.wait([cut_off])
+    assert dies.runtimes.forgotten == [session.id]
+    row = await cluster.store.sessions.get(session.id)
+    assert row.lease_holder == dies.engine._membership._replica.id
+    lives = await cluster.start()
+
+    async def deleted() -> bool:
+        await by_age(lives.engine, 3600)
+        return lives.telemetry.expired == [Expiry.AGE]
+
+    assert not await deleted()  # its stay is not over
+    await until(deleted)
+    assert lives.runtimes.forgotten == [session.id]
+    assert await cluster.store.sessions.list_ids(user_id=None, limit=1) == []
+
+
+async def _no_answer(_lease: Lease) -> None:
+    raise StorageError("no answer")
+
+
+async def test_one_that_is_opened_again_while_its_folder_goes_lives_whole(
+    cluster: Cluster, monkeypatch
+) -> None:
+    keeper, other = await cluster.start(), await cluster.start()
+    session, stopped = await closed(cluster, keeper), Stopped()
+    stopped.install(keeper, monkeypatch)
+    retention = asyncio.create_task(by_age(keeper.engine, 3600))
+    await stopped.removed.wait()
+    await other.engine.resume(session.id)
+    with pytest.raises(SessionBusyError):
+        await keeper.engine.send(session.id, "here")
+    saying = asyncio.create_task(other.say(session, "elsewhere"))
+    await cluster.until_type(session, EventType.USER_MESSAGE, 2)
+    await keeper.sweeps()
+    stopped.go_on.set()
+    await asyncio.wait_for(retention, 5)
+    assert (await saying).error is None
+    assert keeper.telemetry.expired == []
+    assert (await cluster.types(session)).count("session.status_idle") == 2
+
+
+async def test_one_that_is_deleted_while_its_folder_goes_is_deleted_once(
+    cluster: Cluster, monkeypatch
+) -> None:
+    keeper, other = await cluster.start(), await cluster.start()
+    session, stopped = await closed(cluster, keeper), Stopped()
+    stopped.install(keeper, monkeypatch)
+    retention = asyncio.create_task(by_age(keeper.engine, 3600))
+    await stopped.removed.wait()
+    deleting = asyncio.create_task(other.engine.delete(session.id))
+    await until(lambda: bool(keeper.store.leases._seized.get(session.id)))
+    stopped.go_on.set()
+    await asyncio.wait_for(asyncio.gather(retention, deleting), 5)
+    assert keeper.telemetry.expired == []
+    assert await cluster.store.sessions.list_ids(user_id=None, limit=1) == []

@@ -8,7 +8,7 @@ import pytest
 from tests.service.store.values import START, delete_expired, new_event, new_session
 
 from claude_agent_http.domain.errors import SessionNotFoundError
-from claude_agent_http.domain.lease import Replica
+from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
 from claude_agent_http.store import closed_sizes
@@ -99,7 +99,50 @@ async def test_what_was_used_or_went_since_it_was_found_is_left_alone(store: Sto
     (part,) = await store.sessions.expired(START + 2 * DAY)
     await store.sessions.set_status(used.id, SessionStatus.CLOSED, START + 3 * DAY)
     await store.sessions.delete(gone.id)
-    assert await store.sessions.delete_closed(part, START + 2 * DAY) == [left]
+    claimed = await store.sessions.claim_closed(part, START + 2 * DAY, "r1")
+    assert ids(claimed) == [left.id]
+    assert claimed[0].lease == Lease(left.id, "r1", 1)
+
+
+async def test_what_was_used_since_it_was_claimed_is_left_alone(store: Store) -> None:
+    for replica_id in ("r1", "r2"):
+        await store.leases.join(Replica(replica_id, "", ""), 10)
+    used, opened, taken, left = [await closed(store, number) for number in range(4)]
+    (part,) = await store.sessions.expired(START + 3 * DAY)
+    claimed = await store.sessions.claim_closed(part, START + 3 * DAY, "r1")
+    assert ids(claimed) == ids([used, opened, taken, left])
+    assert await store.sessions.expired(START + 3 * DAY) == []
+    assert await store.leases.claim(used.id, "r2") is None
+    await store.sessions.set_status(used.id, SessionStatus.CLOSED, START + 4 * DAY)
+    await store.sessions.set_status(opened.id, SessionStatus.ACTIVE, opened.last_active_at)
+    await store.leases.seize(taken.id, "r2")
+    leases = [session.lease for session in claimed if session.lease is not None]
+    assert ids(await store.sessions.delete_closed(leases, START + 3 * DAY)) == [left.id]
+
+
+async def test_what_was_seized_long_ago_is_forgotten_when_it_is_claimed(store: Store) -> None:
+    for replica_id in ("r1", "r2"):
+        await store.leases.join(Replica(replica_id, "", ""), 10)
+    session = await closed(store, 0)
+    await store.leases.claim(session.id, "r1")
+    await store.leases.release(await store.leases.seize(session.id, "r2"))
+    await store.leases.leave("r1")
+    (claimed,) = await store.sessions.claim_closed([session.id], START, "r2")
+    assert claimed.lease is not None
+    await store.leases.release(claimed.lease)
+    assert await store.leases.has_stopped(claimed.lease)
+    assert await store.leases.claim(session.id, "r3") is not None
+
+
+async def test_what_a_dead_replica_held_goes_once_that_is_buried(store: Store) -> None:
+    await store.leases.join(Replica("dead", "", ""), -1)
+    await store.leases.join(Replica("living", "", ""), 10)
+    session = await closed(store, 0, lease_holder="dead", lease_epoch=3)
+    kept = await closed(store, 0, lease_holder="living", lease_epoch=1)
+    assert await store.sessions.expired(START) == []
+    await store.leases.bury()
+    assert ids(await delete_expired(store, START)) == [session.id]
+    assert await store.sessions.get(kept.id) == kept
 
 
 async def test_a_session_that_is_resumed_meanwhile_lives_whole_or_is_gone(store: Store) -> None:

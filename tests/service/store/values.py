@@ -73,8 +73,11 @@ def seqs(events: Iterable[Event]) -> list[int]:
 
 
 async def delete_expired(store: Store, through: datetime) -> list[Session]:
-    """As retention does."""
+    """As retention does. Returns them as they were before they were claimed."""
     gone: list[Session] = []
     for part in await store.sessions.expired(through):
-        gone += await store.sessions.delete_closed(part, through)
+        before = {session_id: await store.sessions.get(session_id) for session_id in part}
+        claimed = await store.sessions.claim_closed(part, through, "retention")
+        leases = [session.lease for session in claimed if session.lease is not None]
+        gone += [before[session.id] for session in await store.sessions.delete_closed(leases, through)]
     return gone
