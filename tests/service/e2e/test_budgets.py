@@ -1,11 +1,13 @@
 """Budgets and allowed models, by what the real CLI and its caller see of them."""
 
+import asyncio
 import json
 
 import pytest
 from tests.service.e2e.client import Client, bash, script
 from tests.service.e2e.conftest import Storage
 from tests.service.e2e.service_process import Services
+from tests.waiting import until
 
 pytestmark = pytest.mark.tier("cli", "linux")
 
@@ -66,6 +68,31 @@ async def test_a_days_budget_is_429_until_the_next_day(services: Services) -> No
         assert await client.say(await client.create("bob"), "hello")
         used = (await client.http.get("/api/v1/usage?user_id=ann")).json()
         assert used["total"]["cost_micro_usd"] == 1000
+
+
+@pytest.mark.parametrize(
+    "storage", [pytest.param("postgresql", marks=pytest.mark.tier("postgres"))], indirect=True
+)
+async def test_replicas_share_a_budget(services: Services, storage: Storage) -> None:
+    """What is spent at one is known to the other within two seconds, as `Budgets` promises."""
+    settings = {
+        **storage.env,
+        "CLAUDE_AGENT_USER_BASE_DIR": str(services.folder()),
+        "CLAUDE_AGENT_GATEWAY_USER_DAY_BUDGET_TOKENS": "1000",
+    }
+    here, there = (services.start(**settings, CLAUDE_AGENT_REPLICAS="2") for _ in range(2))
+    async with Client(here.url) as one, Client(there.url) as other:
+        before = await other.create("ann")
+        assert await other.say(before, "hello")  # What was spent then is summed up there from now on.
+        assert (await one.chat(await one.create("ann"), script(*STEPS))).status_code == 429
+        spent = asyncio.get_running_loop().time()
+
+        async def is_refused() -> bool:
+            return (await other.chat(before, "more")).status_code == 429
+
+        await until(is_refused, 10)
+        assert asyncio.get_running_loop().time() - spent < 3  # With a turn that had begun before.
+        assert await other.say(await other.create("bob"), "hello")
 
 
 async def test_a_model_that_is_not_allowed_ends_the_turn_with_a_clear_error(services: Services) -> None:
