@@ -36,6 +36,7 @@ class _State:
     events: dict[str, list[Event]] = field(default_factory=dict)
     transcripts: dict[TranscriptKey, list[_Entry]] = field(default_factory=dict)
     usage: SessionUsage = field(default_factory=dict)
+    sizes: dict[str, tuple[int, datetime, int]] = field(default_factory=dict)
 
     def check(self, lease: Lease | None) -> None:
         if lease is None:
@@ -44,8 +45,15 @@ class _State:
         if session is None or not session.is_held_under(lease):
             raise LeaseLostError(lease.session_id)
 
-    def size(self, session_id: str) -> int:
-        """Bytes of the session's events and transcripts."""
+    def size(self, session: Session) -> int:
+        """Bytes of the session's events and transcripts, as they were after its last use."""
+        use = (session.last_seq, session.last_active_at)
+        known = self.sizes.get(session.id)
+        if known is None or known[:2] != use:
+            known = self.sizes[session.id] = (*use, self._measured(session.id))
+        return known[2]
+
+    def _measured(self, session_id: str) -> int:
         events = sum(len(encode(event.data)) for event in self.events.get(session_id, []))
         keys = [key for key in self.transcripts if key.session_id == session_id]
         return events + sum(len(entry.text) for key in keys for entry in self.transcripts[key])
@@ -236,12 +244,12 @@ class MemorySessionStore:
         return sorted(gone, key=_use)
 
     async def excess(self, most_bytes: int) -> datetime | None:
-        room = most_bytes
+        room, last = most_bytes, None
         for session in self._closed():
-            room -= self._state.size(session.id)
-            if room < 0:
-                return session.last_active_at
-        return None
+            room -= self._state.size(session)
+            if room < 0 and last is None:
+                last = session.last_active_at
+        return last
 
     def _closed(self) -> list[Session]:
         """Those that retention may take, the last used first."""
@@ -260,6 +268,7 @@ class MemorySessionStore:
         self._leases.forget(session_id)
         self._state.events.pop(session_id, None)
         self._state.usage.pop(session_id, None)
+        self._state.sizes.pop(session_id, None)
         for key in [key for key in self._state.transcripts if key.session_id == session_id]:
             del self._state.transcripts[key]
 

@@ -100,6 +100,16 @@ events = Table(
     UniqueConstraint("session_id", "id", name="uq_events_id"),
 )
 
+# Bytes of events and transcripts, as they were when the session's row had these values.
+closed_sizes = Table(
+    "closed_sizes",
+    metadata,
+    Column("session_id", ExactText, ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("last_active_at", UtcMicroseconds, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
 
 def _amounts() -> list[Column[int]]:
     return [Column(name, BigInteger, nullable=False) for name in AMOUNTS]

@@ -45,6 +45,7 @@ USAGE_SINCE = "0005"
 USAGE_DAY = date(2026, 3, 1)
 USED = Spending(1, 2, 3, 4, 5, 6)
 AUDIT_SINCE = "0006"
+SIZES_SINCE = "0007"
 API_KEY = ApiKey("0123456789abc", "name \x00", "digest", KeyScope("bob \\ \x00", is_admin=True), START, START)
 AUDITED = AuditEntry(
     "aud_1", START, CallerKind.USER, "key:x", "bob \\ \x00", "GET", None, None, None, 401, "req_1", "::1"
@@ -65,6 +66,7 @@ async def write_rows(store: Store) -> None:
     account = Account("bob \\ \x00", SESSIONS[1].id, "claude-a", USAGE_DAY)
     await store.usage.add(UsageBatch("writer", 1, ((account, USED),)))
     await store.audit.add([AUDITED])
+    await store.sessions.excess(0)  # which keeps what the closed one takes
     await store.leases.claim(LEASE.session_id, LEASE.replica_id)
 
 

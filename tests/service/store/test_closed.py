@@ -1,29 +1,14 @@
 """What retention takes of closed sessions, on every store."""
 
 import asyncio
-from datetime import timedelta
-from typing import Any
 
 import pytest
-from tests.service.store.values import START, delete_expired, new_event, new_session
+from tests.service.store.values import DAY, START, closed, delete_expired
 
 from claude_agent_http.domain.errors import SessionNotFoundError
 from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.ports import Store, TranscriptKey
-from claude_agent_http.store import closed_sizes
-
-DAY = timedelta(days=1)
-
-
-async def closed(store: Store, days: float, text: str = "", **values: Any) -> Session:
-    """A closed session that was last active so many days after the start, with an event of that text."""
-    made = new_session(**{"status": SessionStatus.CLOSED, "last_active_at": START + days * DAY} | values)
-    await store.sessions.create(made)
-    if text:
-        await store.events.append(made.id, [new_event(data={"text": text})])
-        await store.sessions.set_status(made.id, made.status, made.last_active_at)
-    return made
 
 
 def ids(sessions: list[Session]) -> list[str]:
@@ -159,44 +144,3 @@ async def test_a_session_that_is_resumed_meanwhile_lives_whole_or_is_gone(store:
         else:
             assert deleted == []
             assert len(await store.events.read(session.id)) == 1
-
-
-async def test_the_last_used_are_kept_as_far_as_there_is_room(store: Store) -> None:
-    for day in (3, 1, 2):
-        await closed(store, day, "x" * 1000)
-    await closed(store, 0, "x" * 100_000, status=SessionStatus.ACTIVE)
-    assert await store.sessions.excess(4000) is None
-    assert await store.sessions.excess(2500) == START + DAY
-    assert await store.sessions.excess(1500) == START + 2 * DAY
-    assert await store.sessions.excess(0) == START + 3 * DAY
-
-
-async def test_transcripts_count_too_and_in_bytes(store: Store) -> None:
-    session = await closed(store, 1)
-    for subpath in ("", "subagents/a"):
-        await store.transcripts.append(TranscriptKey("p", session.id, subpath), [{"text": "\u20ac" * 100}])
-    assert await store.sessions.excess(1100) == START + DAY  # the euro sign is six bytes of JSON
-    assert await store.sessions.excess(1400) is None
-
-
-@pytest.mark.parametrize("limit", ["_EVENTS_AT_ONCE", "_SESSIONS_AT_ONCE", "_FOUND_AT_ONCE"])
-async def test_what_is_read_in_parts_is_counted_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch, limit: str
-) -> None:
-    monkeypatch.setattr(closed_sizes, limit, 2)
-    for day in range(3):
-        session = await closed(store, day, "x" * 1000)
-        await store.events.append(session.id, [new_event(data={"text": "x" * 1000}) for _ in range(4)])
-        await store.sessions.set_status(session.id, session.status, session.last_active_at)
-    assert await store.sessions.excess(16_000) is None
-    assert await store.sessions.excess(14_900) == START
-    assert await store.sessions.excess(10_200) == START
-    assert await store.sessions.excess(9_900) == START + DAY
-
-
-async def test_the_oldest_of_very_many_are_found(store: Store) -> None:
-    for hundred in range(0, 1100, 100):  # more at once would wait too long for a connection
-        await asyncio.gather(*(closed(store, (hundred + number) / 1000) for number in range(100)))
-    await closed(store, -1, "x")
-    assert await store.sessions.excess(0) == START - DAY
-    assert await store.sessions.excess(1000) is None

@@ -28,6 +28,7 @@ from tests.service.store.released import (
     LEASES_SINCE,
     SCHEMAS,
     SESSIONS,
+    SIZES_SINCE,
     USAGE_DAY,
     USAGE_SINCE,
     USED,
@@ -125,6 +126,9 @@ async def test_a_released_schema_becomes_the_newest(released_place: Place, dump:
     assert used == (USED if revision >= USAGE_SINCE else Spending())
     audited = await store.audit.page(AuditFilter(), limit=9)
     assert audited == ([AUDITED] if revision >= AUDIT_SINCE else [])
+    sizes = await in_database(released_place.url, lambda connection: _count(connection, "closed_sizes"))
+    assert sizes == (1 if revision >= SIZES_SINCE else 0)
+    assert await store.sessions.excess(0) is None
 
     assert seqs(await store.events.append(first.id, [EVENTS[0], new_event()])) == [1, 4]
     await store.sessions.delete(first.id)
@@ -180,6 +184,10 @@ async def test_the_migrated_schema_is_that_of_the_code_to_the_last_detail(place:
     await in_database(place.url, make_anew)
     assert migrated == await in_database(place.url, _shape)
     assert len(migrated) > 8
+
+
+def _count(connection: Connection, table: str) -> int:
+    return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 def _shape(connection: Connection) -> list[tuple[str, ...]]:

@@ -6,10 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 from claude_agent_http.domain.event import Event, EventType, NewEvent
-from claude_agent_http.domain.session import Session
+from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.ports import Store
 
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+DAY = timedelta(days=1)
 
 # What a text may hold: NUL, lone surrogates, the escape characters themselves, far planes.
 NASTY_TEXTS = [
@@ -70,6 +71,16 @@ async def whole_log(store: Store, session_id: str) -> list[Event]:
 
 def seqs(events: Iterable[Event]) -> list[int]:
     return [event.seq for event in events]
+
+
+async def closed(store: Store, days: float, text: str = "", **values: Any) -> Session:
+    """A closed session that was last active so many days after the start, with an event of that text."""
+    made = new_session(**{"status": SessionStatus.CLOSED, "last_active_at": START + days * DAY} | values)
+    await store.sessions.create(made)
+    if text:
+        await store.events.append(made.id, [new_event(data={"text": text})])
+        await store.sessions.set_status(made.id, made.status, made.last_active_at)
+    return made
 
 
 async def delete_expired(store: Store, through: datetime) -> list[Session]:
