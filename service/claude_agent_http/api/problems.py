@@ -89,6 +89,7 @@ _TURNS: dict[ErrorKind, _Rule] = {
     ErrorKind.STORAGE_FAILED: _Rule(503, "storage_failed", 5),
     ErrorKind.STORAGE_FULL: _Rule(507, "storage_full"),
     ErrorKind.QUOTA_EXCEEDED: _Rule(507, "quota_exceeded"),
+    ErrorKind.FILES_ELSEWHERE: _Rule(503, "files_elsewhere", 5),
     ErrorKind.SERVICE_RESTARTED: _Rule(503, "service_restarted", 5),
     ErrorKind.INTERNAL: _Rule(500, "internal_error"),
     ErrorKind.INTERRUPTED: _Rule(409, "interrupted"),

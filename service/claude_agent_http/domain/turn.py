@@ -34,6 +34,7 @@ class ErrorKind(StrEnum):
     STORAGE_FAILED = "storage_failed_error"
     STORAGE_FULL = "storage_full_error"
     QUOTA_EXCEEDED = "quota_exceeded_error"
+    FILES_ELSEWHERE = "files_elsewhere_error"
     SERVICE_RESTARTED = "service_restarted_error"
     INTERRUPTED = "interrupted_error"
     INTERNAL = "internal_error"

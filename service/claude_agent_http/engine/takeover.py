@@ -26,7 +26,10 @@ _AT_ONCE = 100
 _MOST_RUNS = 2
 _MOST_TRIES = 5  # of a turn that never began: it waited for a place, and its replica was drained
 _CUT = TurnError(ErrorKind.SERVICE_RESTARTED, "the service ended during this turn; send the message again")
-_CUT_SHORT = TurnEnd(StopReason.RETRIES_EXHAUSTED, error=_CUT, interrupted="restart")
+_NO_FILES = (
+    "the service ended during this turn, and no replica that has the session's folder {cwd} ran it again in "
+    "time; put the folder back where a replica sees it, or DELETE the session, and send the message again"
+)
 _RUN_AGAIN = TurnError(ErrorKind.SERVICE_RESTARTED, "the service ended during this turn; it is run again")
 
 
@@ -137,10 +140,15 @@ class Takeover:
         return await unfinished_turn(self._store.events, session.id, session.last_seq)
 
     def _may_run(self, turn: UnfinishedTurn) -> bool:
-        if turn.message is None or turn.tool_started or turn.interrupt is not None:
+        if turn.message is None or turn.interrupt is not None or not self._is_to_repeat(turn):
             return False
+        return self._seconds_left(turn.message) > 0
+
+    @staticmethod
+    def _is_to_repeat(turn: UnfinishedTurn) -> bool:
+        """As far as it is known what was done in it."""
         most = _MOST_RUNS if turn.has_begun else _MOST_TRIES
-        return turn.runs < most and self._seconds_left(turn.message) > 0
+        return turn.message is not None and not turn.tool_started and turn.runs < most
 
     def _seconds_left(self, message: Event) -> float:
         """No more than the turn may take, though another replica's clock may be ahead of this one's."""
@@ -170,7 +178,10 @@ class Takeover:
         return events
 
     async def _end(self, session: Session, lease: Lease, turn: UnfinishedTurn) -> None:
-        end = turn.requests.completed(_CUT_SHORT)
+        cut_short = TurnEnd(
+            StopReason.RETRIES_EXHAUSTED, error=await self._cause(session, turn), interrupted="restart"
+        )
+        end = turn.requests.completed(cut_short)
         events = closing_events(self._ids, turn.id, end, turn.requests.open)
         await self._journal.append(session.id, events, lease=lease)
         self._telemetry.takeover(Outcome.ENDED)
@@ -180,3 +191,11 @@ class Takeover:
             user_id=session.user_id,
             turn_id=turn.id,
         )
+
+    async def _cause(self, session: Session, turn: UnfinishedTurn) -> TurnError:
+        """What its owner can do. One that only waited for whoever has its files would, sent again, be refused
+        for want of them."""
+        waited = self._store.is_shared and self._is_to_repeat(turn)
+        if not waited or await self._workspaces.is_visible(session):
+            return _CUT
+        return TurnError(ErrorKind.FILES_ELSEWHERE, _NO_FILES.format(cwd=session.cwd))

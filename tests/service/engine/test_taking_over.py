@@ -11,10 +11,10 @@ from tests.waiting import until
 
 from claude_agent_http.domain.errors import FilesElsewhereError, StorageError
 from claude_agent_http.domain.event import EventType
-from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.engine import NewSession
 from claude_agent_http.engine.watch import Watch
-from claude_agent_http.runtime.fake import Wait
+from claude_agent_http.runtime.fake import Hang, Say, UseTool, Wait
 
 WARM = replace(LIMITS, prestart=True)
 
@@ -68,19 +68,41 @@ async def test_a_turn_that_nobody_may_run_is_ended_by_who_does_not_see_its_files
     a.cut_off()
     await until(lambda: _is_over(a))
     assert await b.engine.interrupt(session.id)
-    await cluster.until_idle(session)
+    await check_files_are_asked_for(cluster, session)
     assert b.runtimes.opened == []
 
 
 async def test_a_turn_that_nobody_sees_the_files_of_ends_when_its_time_is_over(cluster: Cluster) -> None:
     a, b = await cluster.start(), await cluster.start(folder="another disk")
     session = await a.engine.create(NewSession("alice"))
-    cluster.plays["slow"] = holds(asyncio.Event())
+    cluster.plays["slow"] = (Say("before"), Hang(deaf=True))
     await a.engine.send(session.id, "slow", 3 * LEASE)
     await cluster.until_type(session, EventType.AGENT_MESSAGE)
     a.cut_off()
     await until(lambda: _is_over(a))
-    await cluster.until_idle(session)
+    await check_files_are_asked_for(cluster, session)
+    assert b.runtimes.opened == []
+
+
+async def check_files_are_asked_for(cluster: Cluster, session: Session) -> None:
+    """The session's turn has ended, and the error says where the files are missing and what to do."""
+    log = await cluster.until_idle(session)
+    [error] = [event.data["error"] for event in log if event.type is EventType.SESSION_ERROR]
+    assert error["type"] == "files_elsewhere_error"
+    assert session.cwd in error["message"]
+    assert "put the folder back" in error["message"]
+
+
+async def test_a_turn_whose_tool_had_started_does_not_ask_for_files(cluster: Cluster) -> None:
+    a, b = await cluster.start(), await cluster.start(folder="another disk")
+    session = await a.engine.create(NewSession("alice"))
+    cluster.plays["slow"] = (UseTool("Bash"), Wait(asyncio.Event()))
+    await a.engine.send(session.id, "slow")
+    await cluster.until_type(session, EventType.AGENT_TOOL_STARTED)
+    a.cut_off()
+    log = await cluster.until_idle(session)
+    [error] = [event.data["error"] for event in log if event.type is EventType.SESSION_ERROR]
+    assert error["type"] == "service_restarted_error"
     assert b.runtimes.opened == []
 
 
