@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,7 +16,7 @@ from claude_agent_http.domain.caller import Caller
 from claude_agent_http.domain.errors import NotAuthenticatedError
 from claude_agent_http.ports import Clock
 
-__all__ = ["KeyFiles"]
+__all__ = ["CheckedFile", "KeyFiles", "checked_files"]
 
 _MOST_FILES = 1_000
 _MOST_BYTES = 16_384
@@ -22,6 +24,25 @@ _log = structlog.get_logger(__name__)
 
 _Marks = Mapping[str, tuple[int, int, int]]
 """Of each file its inode, size and time of change. A Secret's files are links, which lead elsewhere later."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """One file of a folder of keys. `fault` says why it opens nothing, `exposure` who else can read it; the
+    texts hold nothing of a key."""
+
+    name: str
+    fault: str | None = None
+    exposure: str | None = None
+
+
+def checked_files(folder: Path) -> list[CheckedFile]:
+    """Every file that `KeyFiles` would read, in order of name; none where there is no folder to be read."""
+    try:
+        names = sorted(_marks(folder))
+    except OSError:
+        return []
+    return [_checked(folder / name) for name in names]
 
 
 class KeyFiles:
@@ -90,19 +111,50 @@ def _marks(folder: Path) -> _Marks:
         for entry in entries:
             if not entry.name.startswith(".") and len(found) < _MOST_FILES and entry.is_file():
                 with suppress(FileNotFoundError):  # removed meanwhile
-                    stat = entry.stat()
-                    found[entry.name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                    status = entry.stat()
+                    found[entry.name] = (status.st_ino, status.st_size, status.st_mtime_ns)
     return found
 
 
 def _read(path: Path) -> FileKey | None:
     try:
+        return _parsed(path)
+    except KeyFileError as error:
+        _log.error("a file of an API key opens nothing", file=str(path), reason=str(error))
+        return None
+
+
+def _parsed(path: Path) -> FileKey:
+    """Raises KeyFileError."""
+    try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise KeyFileError(f"is larger than {_MOST_BYTES} bytes")
-        return parse_key_file(path.name, content)
-    except (OSError, KeyFileError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        _log.error("a file of an API key opens nothing", file=str(path), reason=reason)
+    except OSError as error:
+        raise KeyFileError(f"cannot be read: {error.strerror}") from None
+    if not content.strip():
+        raise KeyFileError("is empty")
+    if len(content) > _MOST_BYTES:
+        raise KeyFileError(f"is larger than {_MOST_BYTES} bytes")
+    return parse_key_file(path.name, content)
+
+
+def _checked(path: Path) -> CheckedFile:
+    fault = None
+    try:
+        _parsed(path)
+    except KeyFileError as error:
+        fault = str(error)
+    return CheckedFile(path.name, fault, _exposure(path))
+
+
+def _exposure(path: Path) -> str | None:
+    """A Secret's file is root's, and a service that is not root reads it as one of its group."""
+    try:
+        status = path.stat()
+    except OSError:
         return None
+    if status.st_mode & stat.S_IROTH:
+        return "every user of the machine can read it"
+    if status.st_mode & stat.S_IRGRP and status.st_uid == os.geteuid():
+        return "its whole group can read it"
+    return None

@@ -28,7 +28,7 @@ from claude_agent_http.settings.variables import read_environment
 __all__ = ["Loaded", "load_settings"]
 
 # A value whose text may carry a password is not shown in a message.
-_UNSHOWN = {"model.base_url"}
+_UNSHOWN = {"model.base_url", "auth.oidc_issuer", "auth.oidc_jwks_url"}
 _KEYS_OF: Mapping[str, type[BaseModel]] = {"gateway.prices": PriceSettings}
 _SERVER_KEYS: Mapping[str, type[BaseModel]] = {
     "stdio": StdioServer,

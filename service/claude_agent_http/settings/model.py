@@ -26,6 +26,7 @@ from claude_agent_http.settings.values import (
     PermissionMode,
     PgHost,
     Port,
+    PublicUrl,
     Quota,
     Seconds,
     SettingSource,
@@ -164,9 +165,9 @@ class AuthSettings(_Section):
     keys_dir: FilePath | None = Field(
         None, description="folder with a file for each API key; unset = /bindings/api-keys where it exists"
     )
-    oidc_issuer: HttpUrl | None = Field(None, description="the OpenID issuer whose tokens are taken")
+    oidc_issuer: PublicUrl | None = Field(None, description="the OpenID issuer whose tokens are taken")
     oidc_audience: tuple[Name, ...] = Field((), description="what a token's aud must hold one of")
-    oidc_jwks_url: HttpUrl | None = Field(
+    oidc_jwks_url: PublicUrl | None = Field(
         None, description="where the issuer's keys are; unset = as its discovery document says"
     )
     oidc_algorithms: tuple[TokenAlgorithm, ...] = Field(

@@ -28,6 +28,7 @@ __all__ = [
     "PermissionMode",
     "PgHost",
     "Port",
+    "PublicUrl",
     "Quota",
     "Seconds",
     "SettingSource",
@@ -78,6 +79,13 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _without_credentials(value: str) -> str:
+    """Whoever may read the settings, or is sent to that address, would have them too."""
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("should hold no user name or password before the host; what is there is public")
+    return value
+
+
 def _origin(value: str) -> str:
     if value == "*":
         return value
@@ -120,6 +128,7 @@ Name = Annotated[str, Field(min_length=1, max_length=255)]
 Host = Annotated[str, AfterValidator(_host)]
 PgHost = Annotated[str, AfterValidator(_pg_host)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+PublicUrl = Annotated[HttpUrl, AfterValidator(_without_credentials)]
 Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
 FilePath = Annotated[Path, BeforeValidator(_path)]

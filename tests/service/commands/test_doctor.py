@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.service.commands.program import run
@@ -63,10 +64,54 @@ def test_keys_in_the_database_and_in_files_are_found(tmp_path: Path):
     assert run("keys", "create", "ci", "--act-as", cwd=tmp_path).returncode == 0
     assert check_callers(load_settings(environ, tmp_path).settings).level == "ok"
     (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "ci").write_text("k" * 30)
+    write_private(tmp_path / "keys" / "ci", "k" * 30)
     environ |= {f"{V}AUTH_KEYS_DIR": "keys", f"{V}SESSION_STORAGE": "memory"}
     finding = check_callers(load_settings(environ, tmp_path).settings)
     assert (finding.level, f"1 files in {tmp_path}/keys" in finding.found) == ("ok", True)
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    path.write_text(text)
+    path.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("", 0o600, "open nothing: bad is empty"),
+        ("hush", 0o600, "open nothing: bad key: should be at least 24"),
+        ("hush" * 10, 0o604, "bad (every user of the machine can read it)"),
+        ("hush" * 10, 0o640, "bad (its whole group can read it)"),
+    ],
+)
+def test_a_bad_file_of_a_key_is_told_without_what_is_in_it(text: str, mode: int, said: str, tmp_path: Path):
+    (tmp_path / "keys").mkdir()
+    write_private(tmp_path / "keys" / "sound", "k" * 30)
+    write_private(tmp_path / "keys" / "bad", text, mode)
+    environ = {f"{V}AUTH": "api-keys", f"{V}AUTH_KEYS_DIR": "keys", f"{V}SESSION_STORAGE": "memory"}
+    finding = check_callers(load_settings(environ, tmp_path).settings)
+    assert finding.level == "warn"
+    assert finding.advice
+    assert said in finding.found
+    assert "sound" not in finding.found
+    assert "hush" not in finding.found + finding.advice
+
+
+def test_a_file_of_a_key_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "keys").mkdir()
+    write_private(tmp_path / "keys" / "bad", "k" * 30)
+    real = Path.open
+
+    def refused(path: Path, *given: Any) -> Any:  # the tests may run as root, who may read everything
+        if path.name == "bad":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *given)
+
+    monkeypatch.setattr(Path, "open", refused)
+    environ = {f"{V}AUTH": "oidc", f"{V}AUTH_KEYS_DIR": "keys", f"{V}SESSION_STORAGE": "memory"}
+    environ |= {f"{V}AUTH_OIDC_ISSUER": "https://id.test", f"{V}AUTH_OIDC_AUDIENCE": "us"}
+    finding = check_callers(load_settings(environ, tmp_path).settings)
+    assert (finding.level, "bad cannot be read: Permission denied" in finding.found) == ("warn", True)
 
 
 def test_every_fault_gives_1_and_an_advice(tmp_path: Path, cli: Path):

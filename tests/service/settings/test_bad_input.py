@@ -265,6 +265,9 @@ def test_paths_of_the_wrong_kind(tmp_path: Path):
         {"ANTHROPIC_API_KEY": "hush1", f"{V}MODEL_API_KEY": "hush2"},
         {"ANTHROPIC_BASE_URL": "ftp://user:hush@host"},
         {"ANTHROPIC_BASE_URL": "http://user:hush@host:x"},
+        {f"{V}AUTH_OIDC_ISSUER": "https://user:hush@host"},
+        {f"{V}AUTH_OIDC_JWKS_URL": "https://hush@host/keys"},
+        {f"{V}AUTH_OIDC_JWKS_URL": "ftp://user:hush@host"},
         {f"{V}MCP_SERVERS": '{"a": {"command": "x", "env": {"TOKEN": ["hush"]}}'},
         {f"{V}MCP_SERVERS": '{"a": {"command": "x", "env": {"TOKEN": ["hush"]}}}'},
         {f"{V}MCP_SERVERS": '{"a": {"type": "http", "url": "//hush", "headers": {"A": "hush"}}}'},
@@ -286,6 +289,16 @@ def test_tokens_need_an_issuer_and_an_audience(tmp_path: Path):
     with pytest.raises(SettingsError) as caught:
         load_settings({"CLAUDE_AGENT_AUTH": "oidc"}, tmp_path)
     assert {problem.key for problem in caught.value.problems} == {"auth.oidc_issuer", "auth.oidc_audience"}
+
+
+@pytest.mark.parametrize("name", ["oidc_issuer", "oidc_jwks_url"])
+@pytest.mark.parametrize("user", ["user:word@", "user@", ":word@", "@"])
+def test_an_address_that_others_see_holds_no_password(name: str, user: str, tmp_path: Path):
+    variable = f"{V}AUTH_{name.upper()}"
+    said = refusal({variable: f"https://{user}login.test/a"}, tmp_path)
+    assert f"auth.{name} (from {variable}): should hold no user name or password" in said
+    given = load_settings({variable: "https://login.test/@a"}, tmp_path).settings.auth
+    assert getattr(given, name) == "https://login.test/@a"
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "rs256"])
