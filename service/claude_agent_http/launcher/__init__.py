@@ -1,16 +1,6 @@
-"""The parent process of one CLI: a program of its own, of which the service knows how to start it.
+"""The parent process of one CLI: a program of its own.
 
-Standard library only, and of that little: what it imports before the CLI runs, each start of a session waits
-for.
+Standard library only, and of that little: what it imports before the CLI runs, this file too, each start of a
+session waits for. Hence `posix`, of which `os` is made: to load that takes a millisecond, so only what the
+launcher does while its CLI starts uses it.
 """
-
-import os
-
-__all__ = ["command"]
-
-
-def command(python: str) -> list[str]:
-    """Run it with no site-packages and nothing of the environment, but with its modules already compiled."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    run = "from claude_agent_http.launcher.program import main; sys.exit(main(sys.argv[1:]))"
-    return [python, "-I", "-S", "-c", f"import sys; sys.path.append({root!r}); {run}"]

@@ -1,11 +1,10 @@
 """From the launcher to the CLI: fork, jail, exec."""
 
-import os
+import posix
 import sys
 
-from claude_agent_http.launcher.kernel import PR_SET_PDEATHSIG, prctl
+from claude_agent_http.launcher.kernel import PR_SET_PDEATHSIG, SIGKILL, prctl
 from claude_agent_http.launcher.parameters import Jail
-from claude_agent_http.launcher.processes import SIGKILL
 
 __all__ = ["Child", "start"]
 
@@ -24,25 +23,25 @@ class Child:
 
 def start(command: list[str], environment: dict[str, str], jail: Jail | None) -> Child:
     """Returns when it is about to run `command`, in a kernel session of its own."""
-    launcher = os.getpid()
-    answer = _Answer() if jail is not None and jail.filters else None
-    pid = os.fork()
+    launcher = posix.getpid()
+    answer = _Answer() if jail is not None and jail.program else None
+    pid = posix.fork()
     if pid:
         return Child(pid, answer.receive() if answer else None)
     code = _CANNOT_JAIL
     try:
-        os.setsid()
+        posix.setsid()
         prctl(PR_SET_PDEATHSIG, SIGKILL)
         if jail is not None:
             _enter(jail, answer)
         code = _CANNOT_RUN
-        if os.getppid() == launcher:
-            os.execve(command[0], command, environment)  # noqa: S606
+        if posix.getppid() == launcher:
+            posix.execve(command[0], command, environment)
     except OSError as error:
         what = "jail the agent process" if code == _CANNOT_JAIL else f"start {command[0]}"
         print(f"cannot {what}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
     finally:
-        os._exit(code)
+        posix._exit(code)
 
 
 def _enter(jail: Jail, answer: "_Answer | None") -> None:
@@ -67,7 +66,7 @@ class _Answer:
     def send(self, descriptor: int) -> None:
         number = descriptor.to_bytes(4, sys.byteorder)
         self._child.sendmsg([b"1"], [(self._socket.SOL_SOCKET, self._socket.SCM_RIGHTS, number)])
-        os.close(descriptor)
+        posix.close(descriptor)
 
     def receive(self) -> int | None:
         self._child.close()

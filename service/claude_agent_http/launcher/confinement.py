@@ -1,6 +1,6 @@
 """What a process does to itself, between fork and exec, to be in its jail."""
 
-import os
+import posix
 import resource
 
 from claude_agent_http.launcher import landlock, seccomp
@@ -9,7 +9,7 @@ from claude_agent_http.launcher.parameters import Jail
 
 __all__ = ["confine", "limit_open_files"]
 
-_FIRST_TO_GO = "800"
+_FIRST_TO_GO = b"800"
 
 
 def confine(jail: Jail) -> int | None:
@@ -20,11 +20,11 @@ def confine(jail: Jail) -> int | None:
     _raise_open_files()
     _offer_to_oom_killer()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    if os.geteuid() == 0:
+    if posix.geteuid() == 0:
         drop_capabilities()
     if landlock.abi():
         landlock.restrict(jail.reads, jail.writes, jail.ports)
-    return seccomp.install() if jail.filters else None
+    return seccomp.install(jail.program) if jail.program else None
 
 
 def limit_open_files(most: int) -> None:
@@ -50,7 +50,7 @@ def _limit(what: int, most: int) -> None:
 def _offer_to_oom_killer() -> None:
     """When memory ends, an agent's processes go before the service, which others use."""
     try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
             file.write(_FIRST_TO_GO)
     except OSError:
         return  # Its container has more to say already.

@@ -3,7 +3,8 @@
 import os
 import time
 
-from claude_agent_http.launcher.processes import SIGKILL, children, kill
+from claude_agent_http.launcher.kernel import SIGKILL
+from claude_agent_http.launcher.processes import children, kill
 
 __all__ = ["end_tree"]
 

@@ -3,9 +3,9 @@
 Source: https://docs.kernel.org/userspace-api/landlock.html
 """
 
-import os
-import stat
+import posix
 import sys
+from _stat import S_ISDIR
 
 from claude_agent_http.launcher.kernel import syscall
 
@@ -51,7 +51,7 @@ def restrict(reads: tuple[str, ...], writes: tuple[str, ...], ports: tuple[int, 
             syscall(_ADD_RULE, ruleset, _NET_PORT, _packed(_CONNECT_TCP, port), 0)
         syscall(_RESTRICT_SELF, ruleset, 0)
     finally:
-        os.close(ruleset)
+        posix.close(ruleset)
 
 
 def _create(version: int, handled: int) -> int:
@@ -63,16 +63,16 @@ def _create(version: int, handled: int) -> int:
 
 def _allow_below(ruleset: int, path: str, access: int) -> None:
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        place = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        if not stat.S_ISDIR(os.fstat(place).st_mode):
+        if not S_ISDIR(posix.fstat(place).st_mode):
             access &= _OF_FILES
         rule = _packed(access) + place.to_bytes(4, sys.byteorder)
         syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
     finally:
-        os.close(place)
+        posix.close(place)
 
 
 def _packed(*values: int) -> bytes:

@@ -3,8 +3,9 @@ for a group only to who may make groups."""
 
 import time
 
-from claude_agent_http.launcher.pipes import say
-from claude_agent_http.launcher.processes import SIGKILL, descendants, held_bytes, kill
+from claude_agent_http.launcher.kernel import SIGKILL
+from claude_agent_http.launcher.processes import descendants, held_bytes, kill
+from claude_agent_http.launcher.saying import say
 
 __all__ = ["MemoryLimit"]
 

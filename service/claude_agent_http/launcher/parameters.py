@@ -20,11 +20,11 @@ class Jail:
     `reads`: files and folders to read and run below; one that is missing is passed over. `writes`: the same,
     to change. `ports`: TCP ports to connect to, of any host. `tasks`: most processes and threads at once.
     `memory_bytes`: most resident memory of all together; 0 is no limit. `file_bytes`: size of the largest
-    file. `files`: most open files of one process. `filters` False leaves seccomp out, for a kernel without
-    it.
+    file. `files`: most open files of one process. `program`: the filter of system calls, as the kernel reads
+    it (`filter.py`); empty leaves seccomp out, for a kernel without it.
     """
 
-    __slots__ = ("file_bytes", "files", "filters", "memory_bytes", "ports", "reads", "tasks", "writes")
+    __slots__ = ("file_bytes", "files", "memory_bytes", "ports", "program", "reads", "tasks", "writes")
 
     def __init__(
         self,
@@ -32,20 +32,20 @@ class Jail:
         reads: tuple[str, ...],
         writes: tuple[str, ...],
         ports: tuple[int, ...],
+        program: bytes,
         tasks: int = 512,
         memory_bytes: int = 0,
         file_bytes: int = 1024**3,
         files: int = 4096,
-        filters: bool = True,
     ) -> None:
         self.reads = reads
         self.writes = writes
         self.ports = ports
+        self.program = program
         self.tasks = tasks
         self.memory_bytes = memory_bytes
         self.file_bytes = file_bytes
         self.files = files
-        self.filters = filters
 
 
 class Launch:
@@ -113,7 +113,7 @@ def _dump_jail(jail: Jail) -> list[str]:
         f"memory_bytes={jail.memory_bytes}",
         f"file_bytes={jail.file_bytes}",
         f"files={jail.files}",
-        f"filters={jail.filters:d}",
+        f"program={jail.program.hex()}",
     ]
 
 
@@ -126,5 +126,5 @@ def _parse_jail(given: dict[str, list[str]]) -> Jail:
         memory_bytes=int(given["memory_bytes"][0]),
         file_bytes=int(given["file_bytes"][0]),
         files=int(given["files"][0]),
-        filters=given["filters"][0] == "1",
+        program=bytes.fromhex(given["program"][0]),
     )

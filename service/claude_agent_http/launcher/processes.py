@@ -2,9 +2,7 @@
 
 import os
 
-__all__ = ["SIGINT", "SIGKILL", "SIGTERM", "children", "descendants", "held_bytes", "kill", "task_count"]
-
-SIGINT, SIGKILL, SIGTERM = 2, 9, 15  # Python's own module for signals takes 5 ms to load.
+__all__ = ["children", "descendants", "held_bytes", "kill", "task_count"]
 
 
 def children() -> list[int]:

@@ -8,35 +8,43 @@ Exits with the CLI's code, 128 + signal when a signal ended it, 127 when it coul
 it could not be jailed.
 
 It stays in the service's kernel session and starts the CLI in a new one: so is told, in `strays`, what is an
-agent's. It is itself in no jail: what is in one can neither signal nor read it."""
+agent's. It is itself in no jail: what is in a jail can neither signal nor
+read it. The SDK starts it with the service's environment, which it overwrites."""
 
-import os
+import posix
 
 from claude_agent_http.launcher.child import start
-from claude_agent_http.launcher.ending import end_tree
-from claude_agent_http.launcher.kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from claude_agent_http.launcher.kernel import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    SIGTERM,
+    forget_environment,
+    prctl,
+)
 from claude_agent_http.launcher.parameters import SET_BY_THE_SDK, Launch, parse
 from claude_agent_http.launcher.pipes import read_pipe
-from claude_agent_http.launcher.processes import SIGTERM
 
 __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    launch = _parameters(os.environ["CLAUDE_AGENT_LAUNCH"])
-    heartbeat = os.open(launch.heartbeat, os.O_RDONLY | os.O_NONBLOCK)
-    os.unlink(launch.heartbeat)
+    forget_environment()
+    launch = _parameters(posix.environ.get(b"CLAUDE_AGENT_LAUNCH", b""))
+    heartbeat = posix.open(launch.heartbeat, posix.O_RDONLY | posix.O_NONBLOCK)
+    posix.unlink(launch.heartbeat)
     _leave_terminal()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, SIGTERM)
     told = read_pipe(heartbeat)
-    if os.getppid() != launch.service or told == b"":
+    if posix.getppid() != launch.service or told == b"":
         return 128 + SIGTERM
     child = start([launch.cli, *arguments], _environment(launch), launch.jail)
     _write_pid(launch.pid_file)
     _let_go_of_pipes()
 
-    from claude_agent_http.launcher.watch import Watch  # noqa: PLC0415 - while it loads, the CLI starts already
+    # While these load, the CLI starts already.
+    from claude_agent_http.launcher.ending import end_tree  # noqa: PLC0415
+    from claude_agent_http.launcher.watch import Watch  # noqa: PLC0415
 
     status = None
     try:
@@ -44,32 +52,34 @@ def main(arguments: list[str]) -> int:
     finally:  # Whatever went wrong: nobody else ends them.
         forced = end_tree(child.pid)
     status = forced if status is None else status
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+    return posix.WEXITSTATUS(status) if posix.WIFEXITED(status) else 128 + posix.WTERMSIG(status)
 
 
-def _parameters(path: str) -> Launch:
-    with open(path, encoding="utf-8") as file:
+def _parameters(path: bytes) -> Launch:
+    with open(path, "rb", buffering=0) as file:
         text = file.read()
-    os.unlink(path)
-    return parse(text)
+    posix.unlink(path)
+    return parse(text.decode())
 
 
 def _environment(launch: Launch) -> dict[str, str]:
-    return {name: os.environ[name] for name in SET_BY_THE_SDK if name in os.environ} | launch.environment
+    given = ((name, posix.environ.get(name.encode())) for name in SET_BY_THE_SDK)
+    set_by_it = {name: value.decode(errors="surrogateescape") for name, value in given if value is not None}
+    return set_by_it | launch.environment
 
 
 def _leave_terminal() -> None:
     """A terminal's Ctrl-C is the service's to handle, not the CLI's."""
-    os.setpgid(0, 0)
+    posix.setpgid(0, 0)
 
 
 def _let_go_of_pipes() -> None:
     """Only the CLI may hold the SDK's pipes, so that its end is seen as their end."""
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
+    nothing = posix.open("/dev/null", posix.O_RDWR)
+    posix.dup2(nothing, 0)
+    posix.dup2(nothing, 1)
 
 
 def _write_pid(path: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(str(os.getpid()))
+    with open(path, "wb", buffering=0) as file:
+        file.write(b"%d" % posix.getpid())

@@ -1,194 +1,44 @@
-"""The filter of system calls round a jail: what Landlock cannot hold, or only a newer one.
+"""Puts a filter of system calls on a process; `filter.py` makes it."""
 
-A call is refused, or allowed for some arguments, or put to the launcher, which answers it (`supervisor.py`).
-Arguments are seen as registers: what a pointer leads to, a filter cannot read.
-Source: https://docs.kernel.org/userspace-api/seccomp_filter.html
-"""
-
-import ctypes
 import errno
-import os
-import struct
-from sys import byteorder
+import posix
+from _ctypes import Structure, byref
 
-from claude_agent_http.launcher.calls import AUDIT_ARCH, NUMBERS
-from claude_agent_http.launcher.kernel import syscall
+from claude_agent_http.launcher.kernel import Text, UnsignedShort, syscall
 
-__all__ = ["ASKED", "install", "is_available", "program"]
-
-ASKED = (
-    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utimensat"),
-    *("fork", "vfork"),
-)
-"""Calls that are put to the launcher; so is `clone` that makes no namespace."""
-
-_REFUSED = {
-    # Programs try these first and know another way.
-    errno.ENOSYS: (
-        *("clone3", "utime", "utimes", "futimesat", "memfd_create", "memfd_secret"),
-        *("open_tree_attr", "file_getattr", "file_setattr"),
-        *("io_uring_setup", "io_uring_enter", "io_uring_register"),
-        *("setxattrat", "getxattrat", "listxattrat", "removexattrat"),
-    ),
-    # Landlock does not hold these to the jail's files: as if the file system had no such attributes.
-    errno.EOPNOTSUPP: (
-        *("setxattr", "lsetxattr", "getxattr", "lgetxattr"),
-        *("listxattr", "llistxattr", "removexattr", "lremovexattr"),
-        # A file that it may only read can be opened.
-        *("fsetxattr", "fremovexattr"),
-    ),
-    errno.EACCES: (
-        # A watch tells the names of other users' files.
-        *("inotify_init", "inotify_init1", "inotify_add_watch", "fanotify_init", "fanotify_mark"),
-        # Landlock holds `bind`, but to listen takes a free port by itself.
-        "listen",
-    ),
-    errno.EPERM: (
-        # Shared by all processes of one uid, and so by all users.
-        *("add_key", "request_key", "keyctl", "shmget", "semget", "msgget", "mq_open"),
-        # Of all of the host: what the kernel logs, and the places for asynchronous input and output.
-        *("syslog", "io_setup"),
-        # Ways round Landlock for who has a capability, or gets one in a namespace.
-        *("unshare", "setns", "open_by_handle_at", "bpf", "perf_event_open", "userfaultfd"),
-        *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
-    ),
-}
-_AF_INET, _AF_INET6, _AF_NETLINK = 2, 10, 16
-_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW, _SOCK_SEQPACKET, _SOCK_TYPE = 1, 2, 3, 5, 0xF
-_TYPES = (_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW)
-# 0, TCP, UDP, ICMP, ICMPv6: Landlock's rules for TCP do not hold MPTCP and SCTP.
-_PROTOCOLS = (0, 6, 17, 1, 58)
-_MSG_FASTOPEN = 0x20000000
-_F_SETLEASE = 1024
-_NEW_NAMESPACES = 0x7E020000
-_PRIO_PROCESS, _PRIO_PGRP, _IOPRIO_WHO_PROCESS = 0, 1, 1
+__all__ = ["install", "is_available"]
 
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _NEW_LISTENER, _WAIT_KILLABLE_RECV = 1 << 3, 1 << 5
-_RET_ALLOW, _RET_ASK, _RET_ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
-_LOAD, _AND, _EQUAL, _AT_LEAST, _SET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
-_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
-_X32 = 0x40000000
+_RET_ASK = 0x7FC00000
+_INSTRUCTION_BYTES = 8
 _SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 
-# An instruction: code, offset if true, offset if false, value.
-_Code = list[tuple[int, int, int, int]]
+
+class _Program(Structure):
+    """`struct sock_fprog`."""
+
+    _fields_ = (("len", UnsignedShort), ("filter", Text))
 
 
 def is_available() -> bool:
     """Whether the kernel can put a call to another process."""
     try:
-        syscall(_SYS_SECCOMP[os.uname().machine], _GET_ACTION_AVAIL, 0, struct.pack("I", _RET_ASK))
+        syscall(_SYS_SECCOMP[posix.uname().machine], _GET_ACTION_AVAIL, 0, _RET_ASK.to_bytes(4, "little"))
     except (OSError, KeyError):
         return False
     return True
 
 
-def install() -> int:
+def install(program: bytes) -> int:
     """Put the filter on this thread and all that it starts; returns the descriptor on which it asks.
 
     Needs `no_new_privs`. Raises OSError; KeyError on a machine that is not known."""
-    code = program(os.uname().machine)
-    instructions = ctypes.create_string_buffer(code, len(code))
-    fprog = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(instructions))
-    number = _SYS_SECCOMP[os.uname().machine]
+    given = byref(_Program(len(program) // _INSTRUCTION_BYTES, program))
+    number = _SYS_SECCOMP[posix.uname().machine]
     try:
-        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE_RECV, fprog)
+        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE_RECV, given)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER, fprog)  # Linux before 5.19
-
-
-def program(machine: str) -> bytes:
-    """The filter as the kernel reads it."""
-    numbers = NUMBERS[machine]
-    code: _Code = [
-        (_LOAD, 0, 0, _ARCH),
-        (_EQUAL, 1, 0, AUDIT_ARCH[machine]),
-        (_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
-        (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, 0, 1, _X32),
-        (_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
-    ]
-    for error, names in _REFUSED.items():
-        for name in names:
-            code += _rule(numbers, name, [(_RETURN, 0, 0, _RET_ERRNO | error)])
-    for name, rule in _rules().items():
-        code += _rule(numbers, name, rule)
-    for name in ASKED:
-        code += _rule(numbers, name, [(_RETURN, 0, 0, _RET_ASK)])
-    code.append((_RETURN, 0, 0, _RET_ALLOW))
-    return b"".join(struct.pack("HBBI", *instruction) for instruction in code)
-
-
-def _rules() -> dict[str, _Code]:
-    """Each ends in an answer: behind it the call's number is no longer at hand."""
-    return {
-        "socket": [
-            # Of UNIX sockets only pairs: the kernel tells a filter nothing of where one connects to.
-            *_only_if(0, (_AF_INET, _AF_INET6, _AF_NETLINK), errno.EAFNOSUPPORT),
-            *_only_if(1, _TYPES, errno.ESOCKTNOSUPPORT, mask=_SOCK_TYPE),
-            *_only_if(2, _PROTOCOLS, errno.EPROTONOSUPPORT),
-            (_RETURN, 0, 0, _RET_ALLOW),
-        ],
-        "socketpair": [
-            # One of datagrams could be connected anew, to a path.
-            *_only_if(1, (_SOCK_STREAM, _SOCK_SEQPACKET), errno.EACCES, mask=_SOCK_TYPE),
-            (_RETURN, 0, 0, _RET_ALLOW),
-        ],
-        # It connects, past Landlock.
-        "sendto": _unless_set(3, _MSG_FASTOPEN, errno.EOPNOTSUPP),
-        "sendmsg": _unless_set(2, _MSG_FASTOPEN, errno.EOPNOTSUPP),
-        "sendmmsg": _unless_set(3, _MSG_FASTOPEN, errno.EOPNOTSUPP),
-        "clone": [*_unless_set(0, _NEW_NAMESPACES, errno.EPERM)[:-1], (_RETURN, 0, 0, _RET_ASK)],
-        # A lease on a file that all may read makes whoever opens it wait.
-        "fcntl": [
-            (_LOAD, 0, 0, _argument(1)),
-            (_EQUAL, 0, 1, _F_SETLEASE),
-            (_RETURN, 0, 0, _RET_ERRNO | errno.EACCES),
-            (_RETURN, 0, 0, _RET_ALLOW),
-        ],
-        # Only of the caller itself: another process of the same uid may be the service.
-        "setpriority": [*_only_if(0, (_PRIO_PROCESS, _PRIO_PGRP), errno.EPERM), *_own(1)],
-        "ioprio_set": [*_only_if(0, (_IOPRIO_WHO_PROCESS,), errno.EPERM), *_own(1)],
-        "prlimit64": _own(0),
-        "sched_setparam": _own(0),
-        "sched_setscheduler": _own(0),
-        "sched_setaffinity": _own(0),
-        "sched_setattr": _own(0),
-    }
-
-
-def _rule(numbers: dict[str, int], name: str, answer: _Code) -> _Code:
-    """Nothing for a call that this machine does not have."""
-    if name not in numbers:
-        return []
-    return [(_EQUAL, 0, len(answer), numbers[name]), *answer]
-
-
-def _own(argument: int) -> _Code:
-    return [*_only_if(argument, (0,), errno.EPERM), (_RETURN, 0, 0, _RET_ALLOW)]
-
-
-def _only_if(argument: int, values: tuple[int, ...], error: int, mask: int | None = None) -> _Code:
-    """Go on when the argument is one of `values`."""
-    masked: _Code = [(_LOAD, 0, 0, _argument(argument))]
-    if mask is not None:
-        masked.append((_AND, 0, 0, mask))
-    tests = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
-    return [*masked, *tests, (_RETURN, 0, 0, _RET_ERRNO | error)]
-
-
-def _unless_set(argument: int, bits: int, error: int) -> _Code:
-    return [
-        (_LOAD, 0, 0, _argument(argument)),
-        (_SET, 0, 1, bits),
-        (_RETURN, 0, 0, _RET_ERRNO | error),
-        (_RETURN, 0, 0, _RET_ALLOW),
-    ]
-
-
-def _argument(place: int) -> int:
-    """Where the lower half of the 64 bits of an argument stands in what the kernel shows."""
-    return _ARGUMENTS + 8 * place + (0 if byteorder == "little" else 4)
+        return syscall(number, _SET_MODE_FILTER, _NEW_LISTENER, given)  # Linux before 5.19

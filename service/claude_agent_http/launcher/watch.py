@@ -1,15 +1,16 @@
 """The launcher while its CLI runs: it answers the jail and waits for an end."""
 
+import _signal  # type: ignore[import-not-found]  # `signal` around it would keep the CLI waiting for 3 ms
 import os
 import select
-import signal
 import time
 
 from claude_agent_http.launcher.child import Child
+from claude_agent_http.launcher.kernel import SIGINT, SIGTERM
 from claude_agent_http.launcher.memory import MemoryLimit
 from claude_agent_http.launcher.parameters import Launch
 from claude_agent_http.launcher.pipes import read_pipe
-from claude_agent_http.launcher.processes import SIGINT, SIGTERM, kill
+from claude_agent_http.launcher.processes import kill
 from claude_agent_http.launcher.supervisor import Supervisor
 
 __all__ = ["Watch"]
@@ -105,8 +106,8 @@ def _wake_on_signals() -> int:
     reader, writer = os.pipe()
     for end in (reader, writer):
         os.set_blocking(end, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGCHLD):
+        _signal.signal(number, lambda *_: None)
+    _signal.signal(_signal.SIGHUP, _signal.SIG_IGN)
     return reader

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from uuid import uuid4
 from claude_agent_http.disk.opened import created, made, opened
 from claude_agent_http.disk.owners import session_root
 from claude_agent_http.disk.tree_removal import remove_tree
-from claude_agent_http.launcher import command
-from claude_agent_http.launcher.parameters import SET_BY_THE_SDK
+from claude_agent_http.launcher.command import script
 
 __all__ = [
     "SessionFolders",
@@ -27,8 +25,6 @@ __all__ = [
     "trampoline",
     "write_private",
 ]
-
-_PASSED_ON = ("CLAUDE_AGENT_LAUNCH", *SET_BY_THE_SDK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +129,4 @@ def write_private(path: Path, content: str | Mapping[str, Any], mode: int = 0o60
 
 
 def _trampoline_text() -> str:
-    python = getattr(sys, "_base_executable", None) or sys.executable
-    # The SDK hands on the service's whole environment: `env -i` keeps it out of the launcher's process.
-    kept = " ".join(f'{name}="${name}"' for name in _PASSED_ON)
-    libraries = os.environ.get("LD_LIBRARY_PATH")  # Some builds of Python do not start without it.
-    if libraries:
-        kept += " " + shlex.quote(f"LD_LIBRARY_PATH={libraries}")
-    launcher = " ".join(map(shlex.quote, command(python)))
-    return f'#!/bin/sh\nexec /usr/bin/env -i {kept} {launcher} "$@"\n'
+    return script(getattr(sys, "_base_executable", None) or sys.executable)

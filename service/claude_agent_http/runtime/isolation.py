@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from claude_agent_http.launcher import landlock, seccomp
+from claude_agent_http.launcher.filter import program
 from claude_agent_http.launcher.parameters import Jail
 from claude_agent_http.runtime.config import RuntimeConfig
 from claude_agent_http.runtime.options import CERTIFICATES, PROXIES, Start
@@ -17,6 +18,7 @@ __all__ = [
     "Kernel",
     "certificates",
     "exposed",
+    "filter_program",
     "is_readable",
     "jail_of",
     "kernel",
@@ -73,12 +75,11 @@ def kernel() -> Kernel:
 
 def readable(extra: Iterable[Path], cli: Path) -> tuple[str, ...]:
     """Files and folders that every agent may read: the system's, Python's, the CLI and what was added. Each
-    stands there by the path it really has, too."""
+    by the path that it really has, and none that lies below another: each start waits for a rule for each."""
     resolver = "/etc/resolv.conf"  # Often a link to where nothing else may be read.
     named = (*_SYSTEM, resolver, sys.base_prefix, str(cli), *map(str, extra))
-    return tuple(
-        dict.fromkeys(path for name in named for path in (os.path.abspath(name), os.path.realpath(name)))
-    )
+    real = dict.fromkeys(map(os.path.realpath, named))
+    return tuple(path for path in real if not is_readable(path, real.keys() - {path}))
 
 
 def certificates(environment: Mapping[str, str]) -> list[Path]:
@@ -107,6 +108,12 @@ def exposed(private: Mapping[str, Path], roots: Iterable[str]) -> Iterator[str]:
             yield f"{key} ({path}) lies below {root}, which every agent may read; move it elsewhere"
 
 
+def filter_program() -> bytes:
+    """Of the system calls round a jail. Raises KeyError on a machine that is not known; `Kernel.filters` says
+    so."""
+    return program(os.uname().machine)
+
+
 def jail_of(config: RuntimeConfig, start: Start, cli: Path, environment: Mapping[str, str]) -> Jail | None:
     """For one start of a CLI with that environment; None without isolation."""
     isolation = config.isolation
@@ -119,11 +126,11 @@ def jail_of(config: RuntimeConfig, start: Start, cli: Path, environment: Mapping
         reads=(*readable(extra, cli), str(folders.run)),
         writes=(*map(str, (folders.home, folders.config, folders.tmp)), start.session.cwd, *_DEVICES),
         ports=tuple(sorted({*isolation.ports, *_ports(config, environment)})),
+        program=filter_program() if isolation.filters else b"",
         tasks=isolation.most_tasks,
         memory_bytes=isolation.memory_bytes,
         file_bytes=isolation.file_bytes,
         files=isolation.most_files,
-        filters=isolation.filters,
     )
 
 

@@ -11,7 +11,7 @@ from tests.bench.figure import Figure, Target, distribution
 from claude_agent_http.launcher.parameters import Jail, Launch, dump
 from claude_agent_http.runtime.folders import ensure_trampoline, trampoline, write_private
 from claude_agent_http.runtime.heartbeat import Heartbeat
-from claude_agent_http.runtime.isolation import kernel, readable
+from claude_agent_http.runtime.isolation import filter_program, kernel, readable
 from claude_agent_http.runtime.startfiles import bundled_cli
 
 __all__ = ["measure"]
@@ -23,7 +23,10 @@ async def measure(bench: Bench) -> list[Figure]:
     folder, cli = bench.folder, bundled_cli()
     ensure_trampoline(folder)
     jail = Jail(
-        reads=readable((), cli), writes=(str(folder), "/dev/null"), ports=(443,), filters=kernel().filters
+        reads=readable((), cli),
+        writes=(str(folder), "/dev/null"),
+        ports=(443,),
+        program=filter_program() if kernel().filters else b"",
     )
     bare, launched, jailed = list[float](), list[float](), list[float]()
     for _ in range(bench.count(40, 2)):

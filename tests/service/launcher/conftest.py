@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.service.launcher.prison import Prison
 
 
 @pytest.fixture
@@ -14,3 +15,10 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="jail-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def prison(folder: Path) -> Iterator[Prison]:
+    made = Prison(folder)
+    yield made
+    made.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.waiting import wait_until
 
-from claude_agent_http.launcher import command
+from claude_agent_http.launcher.command import command
 from claude_agent_http.launcher.parameters import Launch, dump
 
 # Starts children in every way that is known to lose them, each writing its pid, then goes on as told.

@@ -11,7 +11,7 @@ from typing import Any
 from tests.service.launcher.launched import Launched
 
 from claude_agent_http.launcher.parameters import Jail
-from claude_agent_http.runtime.isolation import readable
+from claude_agent_http.runtime.isolation import filter_program, readable
 
 # Evaluates each expression by itself, and says what it gave or the name of its errno.
 _TRY = """
@@ -55,7 +55,8 @@ class Prison:
 
     def jail(self, **changes: Any) -> Jail:
         reads = (*readable((), Path(PYTHON)), str(self.own.parent / "cli"))
-        given: dict[str, Any] = {"reads": reads, "writes": (str(self.own), "/dev/null"), "ports": ()}
+        writes = (str(self.own), "/dev/null")
+        given: dict[str, Any] = {"reads": reads, "writes": writes, "ports": (), "program": filter_program()}
         return Jail(**(given | changes))
 
     def tries(self, expressions: Iterable[str], jail: Jail | None) -> list[str]:

@@ -159,13 +159,6 @@ def port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.fixture
-def prison(folder: Path) -> Iterator[Prison]:
-    made = Prison(folder)
-    yield made
-    made.close()
-
-
 @pytest.fixture(scope="module")
 def outcomes(port: int) -> dict[str, tuple[str, str]]:
     """Of each attempt: in a jail, and without. Made in this order, for some leave their mark."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from tests.service.launcher.launched import Launched, alive, breeder
+from tests.service.launcher.prison import PYTHON
 from tests.waiting import wait_until
 
-from claude_agent_http.launcher import command
+from claude_agent_http.launcher.command import command, script
 from claude_agent_http.launcher.parameters import SET_BY_THE_SDK
 
 pytestmark = pytest.mark.tier("linux")
@@ -147,6 +148,33 @@ def test_the_environment_is_what_was_given_and_what_the_sdk_sets(
             *SET_BY_THE_SDK,
         }
     )
+
+
+def test_the_launcher_keeps_nothing_of_the_environment_that_it_was_started_with(
+    launched: Launched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVICE_MARKER", "must-not-leak")
+    launched.start("#!/bin/sh\necho $$ > $(dirname $0)/cli.pid\nexec sleep 600\n")
+    launched.tree()
+    assert launched.process is not None
+    assert Path(f"/proc/{launched.process.pid}/environ").read_bytes().strip(b"\0") == b""
+
+
+@pytest.mark.parametrize("place", ["python", "a folder/python", 140 * "x" + "/python"])
+def test_it_can_be_started_as_a_file_wherever_python_is(launched: Launched, place: str) -> None:
+    """Straight by the kernel where that can read the path."""
+    python = launched.folder / place
+    python.parent.mkdir(exist_ok=True)
+    python.symlink_to(PYTHON)
+    start = launched.folder / "start"
+    start.write_text(script(str(python)))
+    start.chmod(0o755)
+    parameters = launched.parameters("#!/bin/sh\necho $# $1\n")
+    launched.process = subprocess.Popen(
+        [start, "a b"], env={"CLAUDE_AGENT_LAUNCH": str(parameters)}, stdout=-1, stderr=-1
+    )
+    assert launched.end() == (0, "1 a b\n", "")
+    assert start.read_text().startswith("#!/bin/sh") == (place != "python")
 
 
 def test_arguments_and_pipes_pass_through(launched: Launched) -> None:
