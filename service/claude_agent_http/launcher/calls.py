@@ -3,9 +3,13 @@
 Source: the kernel's arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl.
 """
 
-__all__ = ["AUDIT_ARCH", "NUMBERS"]
+__all__ = ["AUDIT_ARCH", "LAST_REVIEWED", "NUMBERS"]
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+LAST_REVIEWED = 469
+"""`file_setattr` of Linux 6.17: the newest call of which somebody has looked whether a jail may have it. What
+comes later gets a number above it, on every machine."""
 
 # The same number on every machine.
 _COMMON = {

@@ -11,7 +11,7 @@ import struct
 from functools import cache
 from sys import byteorder
 
-from claude_agent_http.launcher.calls import AUDIT_ARCH, NUMBERS
+from claude_agent_http.launcher.calls import AUDIT_ARCH, LAST_REVIEWED, NUMBERS
 
 __all__ = ["ASKED", "program"]
 
@@ -64,7 +64,6 @@ _PRIO_PROCESS, _PRIO_PGRP, _IOPRIO_WHO_PROCESS = 0, 1, 1
 
 _RET_ALLOW, _RET_ASK, _RET_ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
 _LOAD, _AND, _EQUAL, _AT_LEAST, _SET, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
-_X32 = 0x40000000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 
 # An instruction: code, offset if true, offset if false, value.
@@ -80,7 +79,8 @@ def program(machine: str) -> bytes:
         (_EQUAL, 1, 0, AUDIT_ARCH[machine]),
         (_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
         (_LOAD, 0, 0, _NUMBER),
-        (_AT_LEAST, 0, 1, _X32),
+        # Also every call of x32, whose numbers have a bit above all others.
+        (_AT_LEAST, 0, 1, LAST_REVIEWED + 1),
         (_RETURN, 0, 0, _RET_ERRNO | errno.ENOSYS),
     ]
     for error, names in _REFUSED.items():

@@ -1,0 +1,119 @@
+"""What the filter says to a call, on each machine: by a reading of it as the kernel reads it."""
+
+import errno
+import struct
+
+import pytest
+from tests.service.launcher.prison import Prison
+
+from claude_agent_http.launcher import filter as filters
+from claude_agent_http.launcher.calls import AUDIT_ARCH, LAST_REVIEWED, NUMBERS
+
+ALLOW, ASK = 0x7FFF0000, 0x7FC00000
+MACHINES = pytest.mark.parametrize("machine", NUMBERS)
+_GETPID = {"x86_64": 39, "aarch64": 172}
+_MSEAL = 462
+_CLONE_THREAD, _CLONE_NEWUSER, _AF_UNIX, _AF_INET, _STREAM = 0x10000, 0x10000000, 1, 2, 1
+_I386, _ARM = 0x40000003, 0x40000028
+
+
+def error(number: int) -> int:
+    return 0x00050000 | number
+
+
+def answer(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+    """The action and its data. Source: Linux's Documentation/networking/filter.rst."""
+    given = (*arguments, *[0] * (6 - len(arguments)))
+    shown = struct.pack("=IIQ6Q", number, architecture or AUDIT_ARCH[machine], 0, *given)
+    code = list(struct.iter_unpack("HBBI", filters.program(machine)))
+    place, accumulator = 0, 0
+    while True:
+        kind, when, otherwise, value = code[place]
+        place += 1
+        match kind:
+            case 0x20:
+                (accumulator,) = struct.unpack_from("=I", shown, value)
+            case 0x54:
+                accumulator &= value
+            case 0x15:
+                place += when if accumulator == value else otherwise
+            case 0x35:
+                place += when if accumulator >= value else otherwise
+            case 0x45:
+                place += when if accumulator & value else otherwise
+            case 0x06:
+                return int(value)
+            case _:
+                raise AssertionError(f"no such instruction: {kind:#x}")
+
+
+@MACHINES
+def test_what_is_refused_and_what_is_asked(machine: str) -> None:
+    said = {
+        name: answer(machine, NUMBERS[machine][name])
+        for names in (*filters._REFUSED.values(), filters.ASKED)
+        for name in names
+        if name in NUMBERS[machine]
+    }
+    expected = {name: error(number) for number, names in filters._REFUSED.items() for name in names}
+    expected |= dict.fromkeys(filters.ASKED, ASK)
+    assert said == {name: expected[name] for name in said}
+    assert len(said) > 40
+
+
+@MACHINES
+def test_an_ordinary_call_is_allowed(machine: str) -> None:
+    assert answer(machine, _GETPID[machine]) == ALLOW
+    assert answer(machine, _MSEAL) == ALLOW
+
+
+@MACHINES
+@pytest.mark.parametrize("number", [LAST_REVIEWED + 1, LAST_REVIEWED + 100, 0x3FFFFFFF, 2**31 - 1, 2**32 - 1])
+def test_a_call_that_nobody_has_reviewed_is_not_there(machine: str, number: int) -> None:
+    assert answer(machine, number) == error(errno.ENOSYS)
+
+
+@MACHINES
+def test_the_last_that_was_reviewed_is_the_highest_that_the_filter_knows(machine: str) -> None:
+    assert max(NUMBERS[machine].values()) <= LAST_REVIEWED
+
+
+@pytest.mark.parametrize(("machine", "architecture"), [("x86_64", _I386), ("aarch64", _ARM)])
+@pytest.mark.parametrize("number", [0, 20, 39, 172, 375])
+def test_the_calls_of_32_bits_are_not_there(machine: str, architecture: int, number: int) -> None:
+    """Their numbers mean other calls."""
+    assert answer(machine, number, architecture=architecture) == error(errno.ENOSYS)
+
+
+@pytest.mark.parametrize("number", [39, 41, 59, 512, 547])
+def test_the_calls_of_x32_are_not_there(number: int) -> None:
+    assert answer("x86_64", 0x40000000 | number) == error(errno.ENOSYS)
+
+
+@MACHINES
+def test_arguments_decide(machine: str) -> None:
+    numbers = NUMBERS[machine]
+    assert answer(machine, numbers["clone"], _CLONE_THREAD) == ASK
+    assert answer(machine, numbers["clone"], _CLONE_NEWUSER) == error(errno.EPERM)
+    assert answer(machine, numbers["socket"], _AF_INET, _STREAM, 6) == ALLOW
+    assert answer(machine, numbers["socket"], _AF_UNIX, _STREAM, 0) == error(errno.EAFNOSUPPORT)
+    assert answer(machine, numbers["prlimit64"], 0) == ALLOW
+    assert answer(machine, numbers["prlimit64"], 1) == error(errno.EPERM)
+
+
+# Asks for its pid as a program of 32 bits does, in a process that the kernel may end for that.
+_INT_80 = """(lambda code: [
+    function := ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code))),
+    child := os.fork(),
+    child or os._exit(1 if function() == os.getpid() else 2),
+    os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]),
+][-1])([
+    code := __import__('mmap').mmap(-1, 4096, prot=7),
+    code.write(bytes.fromhex('b814000000cd80c3')),
+][0])"""
+
+
+@pytest.mark.tier("landlock")
+def test_a_process_of_64_bits_reaches_no_call_of_32(prison: Prison) -> None:
+    """On arm64 it could not anyway; the instruction ends it there."""
+    assert prison.tries([_INT_80], prison.jail()) != ["1"]
