@@ -1,10 +1,9 @@
 """What a process does to itself, between fork and exec, to be in its jail."""
 
-import posix
 import resource
 
 from claude_agent_http.launcher import landlock, seccomp
-from claude_agent_http.launcher.kernel import PR_SET_NO_NEW_PRIVS, drop_capabilities, prctl
+from claude_agent_http.launcher.kernel import PR_SET_NO_NEW_PRIVS, prctl
 from claude_agent_http.launcher.parameters import Jail
 
 __all__ = ["confine", "limit_open_files"]
@@ -14,14 +13,12 @@ _FIRST_TO_GO = b"800"
 
 def confine(jail: Jail) -> int | None:
     """For good, with all that will be started. Returns the descriptor on which the filter of system calls
-    asks, None without one. Raises OSError."""
+    asks, None without one. Whoever calls it has no capability any more. Raises OSError."""
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, jail.file_bytes)
     _raise_open_files()
     _offer_to_oom_killer()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    if posix.geteuid() == 0:
-        drop_capabilities()
     if landlock.abi():
         landlock.restrict(jail.reads, jail.writes, jail.ports)
     return seccomp.install(jail.program) if jail.program else None

@@ -26,7 +26,7 @@ SIGINT, SIGKILL, SIGTERM = 2, 9, 15  # Python's own module for signals takes 3 m
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
-_PR_SET_SECUREBITS = 28
+_PR_SET_SECUREBITS, _PR_CAPBSET_DROP = 28, 24
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 # NOROOT, NO_SETUID_FIXUP and their locks: uid 0 is a user like any other, for good.
 _NO_POWER_OF_ROOT = 0b1111
@@ -88,6 +88,9 @@ def drop_capabilities() -> None:
     """All of them, also for what is run from now on. Raises OSError."""
     prctl(_PR_SET_SECUREBITS, _NO_POWER_OF_ROOT)
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    capability = 0
+    while prctl(_PR_CAPBSET_DROP, capability):  # Until one is not known, or where none may be dropped.
+        capability += 1
     header = _CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)
     syscall(_SYS_CAPSET[posix.uname().machine], header, bytes(24))
 

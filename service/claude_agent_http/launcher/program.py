@@ -8,7 +8,7 @@ Exits with the CLI's code, 128 + signal when a signal ended it, 127 when it coul
 it could not be jailed.
 
 It stays in the service's kernel session and starts the CLI in a new one: so is told, in `strays`, what is an
-agent's. It is itself in no jail: what is in a jail can neither signal nor
+agent's. It is itself in no jail, but has no capability beside one: what is in a jail can neither signal nor
 read it. The SDK starts it with the service's environment, which it overwrites."""
 
 import posix
@@ -18,6 +18,7 @@ from claude_agent_http.launcher.kernel import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
     SIGTERM,
+    drop_capabilities,
     forget_environment,
     prctl,
 )
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> int:
     told = read_pipe(heartbeat)
     if posix.getppid() != launch.service or told == b"":
         return 128 + SIGTERM
+    if launch.jail is not None:
+        drop_capabilities()
     child = start([launch.cli, *arguments], _environment(launch), launch.jail)
     _write_pid(launch.pid_file)
     _let_go_of_pipes()

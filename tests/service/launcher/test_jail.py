@@ -254,7 +254,18 @@ def test_it_has_no_privileges_and_can_get_none(prison: Prison) -> None:
     status = prison.runs("cat /proc/self/status")[1]
     facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert {facts[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {16 * "0"}
+    # Only who has a capability to can take any from what might be had.
+    assert os.geteuid() or facts["CapBnd"] == 16 * "0"
     assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
+
+
+def test_its_launcher_has_no_privileges_either(prison: Prison, folder: Path) -> None:
+    """It changes files for the agent."""
+    prison.starts("touch started; exec sleep 600")
+    wait_until((prison.own / "started").exists)
+    status = Path(f"/proc/{(folder / 'launcher.pid').read_text()}/status").read_text()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert {facts[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {16 * "0"}
 
 
 def test_it_leaves_no_dump_of_its_memory(prison: Prison) -> None:
