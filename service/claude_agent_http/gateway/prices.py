@@ -22,13 +22,15 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one answer told of its tokens. `hour_cache_tokens` of the created ones are kept for an hour."""
+    """What one answer told of its tokens. `hour_cache_tokens` of the created ones are kept for an hour.
+    `is_reckoned`: it came to its end without a word of them, and they are reckoned from its length."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     hour_cache_tokens: int = 0
+    is_reckoned: bool = False
 
 
 # A cache entry costs 1.25 times the input for five minutes, and twice the input for an hour.

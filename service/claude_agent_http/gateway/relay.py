@@ -139,7 +139,7 @@ class Relay:
                 if received.status_code >= 300:
                     await answer.give(await _unhappy(received, upstream))
                     return
-                with self._metered(path, received, grant, model) as read:
+                with self._metered(path, received, grant, model, len(body)) as read:
                     await _pass_on(received, upstream, answer, read)
         except UpstreamUnknownError as error:
             _tell(grant, "credential", str(error))
@@ -154,13 +154,13 @@ class Relay:
 
     @contextmanager
     def _metered(
-        self, path: str, received: httpx.Response, grant: Grant, model: str
+        self, path: str, received: httpx.Response, grant: Grant, model: str, asked_bytes: int
     ) -> Iterator[Callable[[bytes], None]]:
         """What the answer tells of its tokens counts, however it ends."""
         if path != MESSAGES:
             yield lambda _chunk: None
             return
-        reader = reader_of(received.headers.get("content-type", ""))
+        reader = reader_of(received.headers.get("content-type", ""), asked_bytes)
         try:
             yield reader.feed
         finally:

@@ -1,8 +1,10 @@
 """What an agent may ask the model API for, and what it used: the gateway's part of budgets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+
+import structlog
 
 from claude_agent_http.domain.turn import ErrorKind, TurnError
 from claude_agent_http.engine.budgets import Budgets
@@ -10,6 +12,9 @@ from claude_agent_http.gateway.grants import Grant
 from claude_agent_http.gateway.prices import Prices, Told
 
 __all__ = ["Rules"]
+
+_MOST_NAMES = 1000
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class Rules:
     budgets: Budgets
     prices: Prices
     allowed_models: Sequence[str] = ()
+    _untold: set[str] = field(default_factory=set)
 
     def model_refusal(self, model: str) -> TurnError | None:
         if self.allowed_models and not any(fnmatchcase(model, one) for one in self.allowed_models):
@@ -36,6 +42,12 @@ class Rules:
         return await self.budgets.refusal(grant.user_id, grant.session_id)
 
     def used(self, grant: Grant, model: str, told: Told) -> None:
+        if told.is_reckoned and model not in self._untold:
+            if len(self._untold) < _MOST_NAMES:
+                self._untold.add(model)
+            _log.warning(
+                "the model API does not tell its tokens: they are reckoned, four bytes each", model=model
+            )
         self.budgets.ledger.record(grant.user_id, grant.session_id, model, self.prices.spending(model, told))
 
 

@@ -1,6 +1,10 @@
-"""What an answer tells of its tokens, read from a copy of its bytes as they pass."""
+"""What an answer tells of its tokens, read from a copy of its bytes as they pass.
+
+Who tells nothing of them is charged all the same, or no budget would hold for a model API that leaves them
+out: a token is reckoned for every four bytes that were asked or written."""
 
 import json
+from dataclasses import replace
 from typing import Any, Protocol
 
 from claude_agent_http.gateway.prices import Told
@@ -10,6 +14,7 @@ __all__ = ["Reader", "reader_of"]
 _MOST_OF_A_LINE = 64 * 1024
 _MOST_OF_A_MESSAGE = 8 * 1024 * 1024
 _DELTA = b'"content_block_delta"'
+_STOP = b'"message_stop"'
 _DELTA_OVERHEAD = 100
 _BYTES_A_TOKEN = 4
 
@@ -18,12 +23,15 @@ class Reader(Protocol):
     def feed(self, chunk: bytes) -> None: ...
 
     def told(self) -> Told | None:
-        """None when nothing was told; of an answer that broke off, what it told until then."""
+        """None when nothing came; of an answer that broke off, what it told until then."""
         ...
 
 
-def reader_of(content_type: str) -> Reader:
-    return StreamReader() if content_type.startswith("text/event-stream") else MessageReader()
+def reader_of(content_type: str, asked_bytes: int) -> Reader:
+    """`asked_bytes` is how long the request's body was."""
+    if content_type.startswith("text/event-stream"):
+        return StreamReader(asked_bytes)
+    return MessageReader(asked_bytes)
 
 
 class StreamReader:
@@ -32,14 +40,18 @@ class StreamReader:
     The output of a stream that is broken off before is reckoned from its deltas, or nobody would be charged
     for it. Lines that are too long to tell anything of tokens are passed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked_bytes: int) -> None:
+        self._asked_bytes = asked_bytes
+        self._came = False
         self._line = bytearray()
         self._is_too_long = False
-        self._usage: dict[str, Any] | None = None
+        self._usage: dict[str, Any] = {}
         self._is_whole = False
+        self._has_ended = False
         self._reckoned = 0
 
     def feed(self, chunk: bytes) -> None:
+        self._came |= bool(chunk)
         *lines, rest = chunk.split(b"\n")
         for line in lines:
             self._take(line)
@@ -47,12 +59,14 @@ class StreamReader:
         self._take(rest)
 
     def told(self) -> Told | None:
-        if self._usage is None:
+        if not self._came:
             return None
-        usage = self._usage
+        told = _told(self._usage)
         if not self._is_whole:
-            usage = usage | {"output_tokens": max(_number(usage.get("output_tokens")), self._reckoned)}
-        return _told(usage)
+            told = replace(told, output_tokens=max(told.output_tokens, self._reckoned))
+        if "input_tokens" not in self._usage:
+            told = replace(told, input_tokens=_reckoned(self._asked_bytes), is_reckoned=self._has_ended)
+        return told
 
     def _take(self, part: bytes) -> None:
         self._line += part
@@ -71,33 +85,39 @@ class StreamReader:
             self._reckoned += max(1, (len(line) - _DELTA_OVERHEAD) // _BYTES_A_TOKEN)
         elif b'"usage"' in line:
             self._read(line.removeprefix(b"data:"))
+        elif _STOP in line[:60]:
+            self._has_ended = True
 
     def _read(self, data: bytes) -> None:
         match _parsed(data):
             case {"type": "message_start", "message": {"usage": dict(usage)}}:
-                self._usage = (self._usage or {}) | _known(usage)
+                self._usage |= _known(usage)
             case {"type": "message_delta", "usage": dict(usage)}:
-                self._usage = (self._usage or {}) | _known(usage)
-                self._is_whole = True
+                self._usage |= _known(usage)
+                self._is_whole = "output_tokens" in self._usage
 
 
 class MessageReader:
-    """Of one JSON message; one that is too large to be an answer tells nothing."""
+    """Of one JSON message; of one that is too large to be an answer nothing is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked_bytes: int) -> None:
+        self._asked_bytes = asked_bytes
+        self._came_bytes = 0
         self._body = bytearray()
-        self._is_too_large = False
 
     def feed(self, chunk: bytes) -> None:
-        self._is_too_large |= len(self._body) + len(chunk) > _MOST_OF_A_MESSAGE
-        if not self._is_too_large:
+        self._came_bytes += len(chunk)
+        if self._came_bytes <= _MOST_OF_A_MESSAGE:
             self._body += chunk
 
     def told(self) -> Told | None:
-        match _parsed(bytes(self._body)):
-            case {"type": "message", "usage": dict(usage)}:
+        if not self._came_bytes:
+            return None
+        match message := _parsed(bytes(self._body)):
+            case {"type": "message", "usage": {"input_tokens": _, "output_tokens": _} as usage}:
                 return _told(_known(usage))
-        return None
+        is_whole = message is not None
+        return Told(_reckoned(self._asked_bytes), _reckoned(self._came_bytes), is_reckoned=is_whole)
 
 
 def _parsed(data: bytes) -> Any:
@@ -121,6 +141,10 @@ def _told(usage: dict[str, Any]) -> Told:
         _number(usage.get("cache_creation_input_tokens")),
         _number(hour),
     )
+
+
+def _reckoned(size: int) -> int:
+    return max(1, size // _BYTES_A_TOKEN)
 
 
 def _number(value: object) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 from tests.service.gateway.conftest import ASKED, PATH, Agent, Model, Rig, Say
 from tests.service.gateway.test_told import DELTA, START, STREAM
 
@@ -50,6 +51,19 @@ async def test_a_plain_answer_counts_for_session_user_model_and_day(rig: Rig):
         DayUsage(today, "claude-other", other),
         DayUsage(today, "claude-test", SPENT + SPENT),
     ]
+
+
+async def test_an_answer_that_tells_nothing_counts_all_the_same(rig: Rig, model: Model):
+    model.body = json.dumps({"type": "message", "content": "x" * 400}).encode()
+    await rig.start()
+    with capture_logs() as logs:
+        async with rig.agent() as agent:
+            for _ in range(2):
+                await agent.ask()
+            spent = (await used(rig, agent))["claude-test"]
+    assert (spent.requests, spent.output_tokens) == (2, 2 * (len(model.body) // 4))
+    assert spent.input_tokens > 0
+    assert [told["model"] for told in logs if "tokens" in told["event"]] == ["claude-test"]
 
 
 async def test_a_stream_counts(rig: Rig, model: Model):

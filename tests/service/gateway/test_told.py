@@ -38,11 +38,12 @@ END = event(
     "message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 70, "input_tokens": None}
 )
 STREAM = START + DELTA + LYING + END + event("message_stop")
+ASKED_BYTES = 4_000
 WHOLE = Told(10, 70, 300, 50, 20)
 
 
 def stream(chunks: Iterable[bytes]) -> Reader:
-    reader = reader_of("text/event-stream; charset=utf-8")
+    reader = reader_of("text/event-stream; charset=utf-8", ASKED_BYTES)
     for chunk in chunks:
         reader.feed(chunk)
     return reader
@@ -65,7 +66,7 @@ def test_what_the_demo_model_says_is_told():
     told = stream(frame.data for frame in frames(reply, envelope)).told()
     assert told is not None
     assert (told.input_tokens, told.output_tokens) == (7, 3)
-    reader = reader_of("application/json")
+    reader = reader_of("application/json", ASKED_BYTES)
     reader.feed(json.dumps(message_json(reply, envelope)).encode())
     assert reader.told() == told
 
@@ -86,28 +87,49 @@ def test_a_long_line_is_passed_over_and_the_rest_is_read():
     assert broken.output_tokens > 70_000
 
 
+def test_a_first_event_that_is_too_long_leaves_the_input_to_be_reckoned():
+    long = event("message_start", message={"usage": {"input_tokens": 7}, "content": ["y" * 100_000]})
+    told = stream([long, DELTA, END, event("message_stop")]).told()
+    assert told is not None
+    assert (told.input_tokens, told.output_tokens, told.is_reckoned) == (1_000, 70, True)
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("text/event-stream", b""),
         ("text/event-stream", b"event: ping\ndata: {}\n\n"),
         ("text/event-stream", b'data: {"usage": \n\n'),
         ("text/event-stream", b'data: {"type":"message_start","message":{"usage":3}}\n\n'),
-        ("application/json", b""),
         ("application/json", b'{"type":"message"}'),
         ("application/json", b'{"type":"error","usage":{}}'),
         ("application/json", b"[" * 200_000),
     ],
 )
-def test_an_answer_that_tells_nothing_counts_nothing(kind: str, body: bytes):
-    reader = reader_of(kind)
+def test_an_answer_that_tells_nothing_is_reckoned(kind: str, body: bytes):
+    reader = reader_of(kind, ASKED_BYTES)
     reader.feed(body)
+    told = reader.told()
+    assert told is not None
+    assert told.input_tokens == 1_000
+
+
+def test_what_is_written_is_reckoned_where_nothing_is_told():
+    assert stream([DELTA, DELTA, event("message_stop")]).told() == Told(1_000, 196, is_reckoned=True)
+    reader = reader_of("application/json", ASKED_BYTES)
+    reader.feed(b'{"type":"message","content":"' + b"x" * 369 + b'"}')
+    assert reader.told() == Told(1_000, 100, is_reckoned=True)
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_an_answer_that_never_came_counts_nothing(kind: str):
+    reader = reader_of(kind, ASKED_BYTES)
+    reader.feed(b"")
     assert reader.told() is None
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, "7", True, None, 2**60])
 def test_what_is_no_count_is_none(number: object):
-    reader = reader_of("application/json")
+    reader = reader_of("application/json", ASKED_BYTES)
     usage = {"input_tokens": number, "output_tokens": 2, "cache_creation": "x"}
     reader.feed(json.dumps({"type": "message", "usage": usage}).encode())
     assert reader.told() == Told(0, 2)
