@@ -15,6 +15,8 @@ import psutil
 from tests.service.commands.program import command, environment
 from tests.waiting import wait_until
 
+from claude_agent_http.runtime.folders import trampoline
+
 START_SECONDS = 30
 
 
@@ -113,7 +115,8 @@ class ServiceProcess:
 
     def launchers(self, user: str) -> list[psutil.Process]:
         """One for each of the user's agents that live here."""
-        return [one for one in self._of(user) if "launcher.program" in " ".join(_argv(one))]
+        path = str(trampoline(self.users / ".sessions"))
+        return [one for one in self._of(user) if path in _argv(one)]
 
     def cli(self, user: str) -> psutil.Process:
         """The launcher's first child: orphans of the tree come to it later."""
