@@ -4,6 +4,7 @@ Each command imports its module when it runs, so that help is quick."""
 
 # ruff: noqa: PLC0415
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from claude_agent_http import __version__
 from claude_agent_http.commands.chat import DEFAULT_URL, LONGEST_TURN
 from claude_agent_http.domain.api_key import API_KEY_VARIABLE
+from claude_agent_http.domain.audit import AuditFilter, AuditResult
 
 __all__ = ["app"]
 
@@ -142,6 +144,37 @@ def revoke_key(
     from claude_agent_http.commands.keys import run_revoke
 
     raise typer.Exit(run_revoke(key_id=key_id, config_file=config))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise typer.BadParameter("should be a time with its zone, such as 2026-01-31T09:30:00Z")
+    return moment.astimezone(UTC)
+
+
+@app.command()
+def audit(
+    user: Annotated[str | None, typer.Option(help="about what is theirs")] = None,
+    session: Annotated[str | None, typer.Option(help="about this session")] = None,
+    credential: Annotated[
+        str | None, typer.Option(help="of this caller, as entries name it, such as key:ID")
+    ] = None,
+    result: Annotated[AuditResult | None, typer.Option(help="denied: 401, 403 or 404")] = None,
+    since: Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="not before")] = None,
+    until: Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="before")] = None,
+    limit: Annotated[int, typer.Option(help="entries at the most", min=1, max=100_000)] = 100,
+    json: _Json = False,
+    config: _Config = None,
+) -> None:
+    """Show who did what, newest first. From the configured database."""
+    from claude_agent_http.commands.audit import run_audit
+
+    wanted = AuditFilter(user, session, credential, result, since, until)
+    raise typer.Exit(run_audit(wanted=wanted, limit=limit, as_json=json, config_file=config))
 
 
 @app.command()

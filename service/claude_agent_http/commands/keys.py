@@ -1,17 +1,23 @@
 """`keys`: give API keys out, list them, take one back; in the configured database."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from claude_agent_http.commands.storage import open_keys
-from claude_agent_http.commands.terminal import EXIT_CONFIGURATION, complain, load, note, stdout
+from claude_agent_http.commands.terminal import (
+    EXIT_CONFIGURATION,
+    complain,
+    load,
+    note,
+    print_table,
+    stdout,
+    write_json,
+)
 from claude_agent_http.domain.api_key import ApiKey, KeyScope
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.engine import KeyRing
@@ -38,7 +44,7 @@ def run_create(
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
         issued = await keys.create(name, KeyScope(user, act_as, admin), expires_at)
         if as_json:
-            _write_json(_plain(issued.key) | {"key": issued.text})
+            write_json(_plain(issued.key) | {"key": issued.text})
             return
         stdout().file.write(f"{issued.text}\n")
         note(f"key {issued.key.id} ({name}); it is shown only now. Send it as X-Api-Key, or as Bearer token")
@@ -50,9 +56,9 @@ def run_list(*, as_json: bool, config_file: Path | None) -> int:
     async def show(keys: KeyRing) -> None:
         found = await _all(keys)
         if as_json:
-            _write_json([_plain(key) for key in found])
+            write_json([_plain(key) for key in found])
         else:
-            _print_table(found)
+            print_table(_COLUMNS, [tuple(map(Text, _row(key))) for key in found])
 
     return _run(config_file, show)
 
@@ -89,19 +95,6 @@ async def _all(keys: KeyRing) -> list[ApiKey]:
     return found
 
 
-def _print_table(keys: list[ApiKey]) -> None:
-    console = stdout()
-    rows = [_row(key) for key in keys]
-    if not console.is_terminal:
-        # Written past rich, which would turn tabs into spaces.
-        console.file.writelines("\t".join(row) + "\n" for row in (_COLUMNS, *rows))
-        return
-    table = Table(*_COLUMNS)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
-
-
 def _row(key: ApiKey) -> tuple[str, ...]:
     scope = key.scope
     whose = scope.user_id or ("any user" if scope.acts_for_any else "-")
@@ -119,7 +112,3 @@ def _plain(key: ApiKey) -> dict[str, Any]:
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in key.shown().items()
     }
-
-
-def _write_json(value: Any) -> None:
-    stdout().file.write(json.dumps(value, indent=2) + "\n")

@@ -4,11 +4,11 @@ from contextlib import AbstractAsyncContextManager
 
 from claude_agent_http import store
 from claude_agent_http.domain.errors import StorageError
-from claude_agent_http.ports import ApiKeys
+from claude_agent_http.ports import ApiKeys, AuditLog
 from claude_agent_http.settings import SessionSettings
 from claude_agent_http.storage import check_disk, database_url, direct_database_url
 
-__all__ = ["look", "migrate", "open_keys"]
+__all__ = ["look", "migrate", "open_audit", "open_keys"]
 
 _LOOK_SECONDS = 2.0
 
@@ -46,3 +46,17 @@ def open_keys(session: SessionSettings, *, prepare: bool = True) -> AbstractAsyn
         )
     check_disk(session)
     return store.api_keys(database_url(session), direct_url=direct_database_url(session), prepare=prepare)
+
+
+def open_audit(session: SessionSettings) -> AbstractAsyncContextManager[AuditLog]:
+    """The audit of the configured database, also while a service uses it; nothing is changed.
+
+    Raises StorageError, then and when entered.
+    """
+    if session.storage == "memory":
+        raise StorageError(
+            "session.storage is memory, which only the running service knows: ask that (GET "
+            "/api/v1/admin/audit)"
+        )
+    check_disk(session)
+    return store.audit_log(database_url(session), direct_url=direct_database_url(session))

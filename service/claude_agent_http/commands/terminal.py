@@ -1,19 +1,32 @@
 """How commands speak: to people on stdout, complaints on stderr, and the configuration they start from."""
 
+import json
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from claude_agent_http.settings import Given, Loaded, SettingsError, load_settings
 from claude_agent_http.system.container import in_container
 
-__all__ = ["EXIT_CONFIGURATION", "complain", "load", "note", "stdout", "this_program", "warn"]
+__all__ = [
+    "EXIT_CONFIGURATION",
+    "complain",
+    "load",
+    "note",
+    "print_table",
+    "stdout",
+    "this_program",
+    "warn",
+    "write_json",
+]
 
 EXIT_CONFIGURATION = 2
 
@@ -21,6 +34,24 @@ EXIT_CONFIGURATION = 2
 def stdout() -> Console:
     # Without a terminal there is no width to fold at.
     return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def write_json(value: Any) -> None:
+    stdout().file.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
+    """A table for people; without a terminal tabs, one row a line."""
+    console = stdout()
+    if not console.is_terminal:
+        # Written past rich, which would turn tabs into spaces.
+        plain = [tuple(columns), *(tuple(cell.plain for cell in row) for row in rows)]
+        console.file.writelines("\t".join(row) + "\n" for row in plain)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def complain(message: str) -> None:

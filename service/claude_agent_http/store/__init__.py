@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import URL
 
 from claude_agent_http.domain.errors import StorageError
-from claude_agent_http.ports import ApiKeys, Clock, Store
+from claude_agent_http.ports import ApiKeys, AuditLog, Clock, Store
 from claude_agent_http.store import schema, sql
 from claude_agent_http.store.database import START_SECONDS, Database
 from claude_agent_http.store.memory import MemoryStore
@@ -16,6 +16,7 @@ from claude_agent_http.store.wakeups import NoWakeups
 __all__ = [
     "NEWEST_REVISION",
     "api_keys",
+    "audit_log",
     "current_revision",
     "memory_store",
     "migrate",
@@ -90,6 +91,12 @@ def api_keys(
     """The API keys of a database, for who is no service; one may use it meanwhile. `prepare`: it is brought
     to this version's schema first, as by `migrate`; else nothing is changed. Entering raises StorageError."""
     return sql.api_keys(lambda: _database(url, direct_url), prepare=prepare)
+
+
+def audit_log(url: str, *, direct_url: str | None = None) -> AbstractAsyncContextManager[AuditLog]:
+    """The audit of a database, for who is no service; one may use it meanwhile. Nothing is changed. Entering
+    raises StorageError."""
+    return sql.audit_log(lambda: _database(url, direct_url))
 
 
 def _database(url: str, direct_url: str | None, *, start_seconds: float = START_SECONDS) -> Database:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from claude_agent_http.domain.errors import ServiceLockedError, StorageError
-from claude_agent_http.ports import ApiKeys, Clock, Wakeups
+from claude_agent_http.ports import ApiKeys, AuditLog, Clock, Wakeups
 from claude_agent_http.store import schema
 from claude_agent_http.store.api_keys import SqlApiKeys
 from claude_agent_http.store.audit import SqlAuditLog
@@ -19,6 +19,7 @@ from claude_agent_http.store.usage import SqlUsageStore
 from claude_agent_http.store.writes import Writes
 
 _KEYS_SINCE = "0003"
+_AUDIT_SINCE = "0006"
 
 
 class SqlStore:
@@ -97,18 +98,28 @@ async def api_keys(database: Callable[[], Database], *, prepare: bool) -> AsyncI
             await migrate(database())
     except ServiceLockedError:  # then its service has made the schema
         pass
-    opened = database()
-    try:
-        await opened.connect(exclusive=False)
-        _check_knows_keys(await opened.read(schema.usable_revision))
+    async with _looked_into(database(), "API keys", since=_KEYS_SINCE) as opened:
         yield SqlApiKeys(opened)
+
+
+@asynccontextmanager
+async def audit_log(database: Callable[[], Database]) -> AsyncIterator[AuditLog]:
+    """The audit of a database, also while a service uses it; nothing is changed. Raises StorageError."""
+    async with _looked_into(database(), "audit", since=_AUDIT_SINCE) as opened:
+        yield SqlAuditLog(opened)
+
+
+@asynccontextmanager
+async def _looked_into(database: Database, what: str, *, since: str) -> AsyncIterator[Database]:
+    """Connected, beside whoever uses it. Raises StorageError, also where it cannot have that yet."""
+    try:
+        await database.connect(exclusive=False)
+        revision = await database.read(schema.usable_revision)
+        if revision is None or revision < since:
+            raise StorageError(
+                f"the database is of an older version (its schema is {revision}), which knows no {what}; "
+                "start this version of the service first"
+            )
+        yield database
     finally:
-        await opened.close()
-
-
-def _check_knows_keys(revision: str | None) -> None:
-    if revision is None or revision < _KEYS_SINCE:
-        raise StorageError(
-            f"the database is of an older version (its schema is {revision}), which knows no API keys; start "
-            "this version of the service first"
-        )
+        await database.close()

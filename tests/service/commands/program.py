@@ -1,6 +1,7 @@
 """Runs the program as a user does: another process, an environment of its own."""
 
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,3 +38,19 @@ def run(
         timeout=LIMIT_SECONDS,
         check=False,
     )
+
+
+def run_in_terminal(*arguments: str, cwd: Path, env: Mapping[str, str], columns: int = 120) -> str:
+    """What a terminal of that width gets to see."""
+    leader, follower = pty.openpty()
+    program = subprocess.Popen(
+        command(*arguments),
+        cwd=cwd,
+        env=environment({**env, "COLUMNS": str(columns), "TERM": "xterm-256color"}),
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        close_fds=True,
+    )
+    with program, open(follower, closefd=True), open(leader, "rb", closefd=True) as shown:
+        program.wait(LIMIT_SECONDS)
+        return shown.read1(10_000).decode()

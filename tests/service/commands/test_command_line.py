@@ -14,7 +14,7 @@ import claude_agent_http
 from claude_agent_http.commands.serve import banner
 from claude_agent_http.settings import insecurity, load_settings, refusal
 
-COMMANDS = ["serve", "chat", "config", "doctor", "migrate", "demo-model"]
+COMMANDS = ["serve", "chat", "config", "doctor", "audit", "migrate", "demo-model"]
 
 
 def test_version(tmp_path: Path):

@@ -1,12 +1,10 @@
 """`keys`, as people run it."""
 
 import json
-import pty
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.service.commands.program import LIMIT_SECONDS, command, environment, run
+from tests.service.commands.program import run, run_in_terminal
 
 
 def make(tmp_path: Path, *arguments: str) -> str:
@@ -48,18 +46,7 @@ def test_the_list_says_what_each_key_may_do(tmp_path: Path):
 
 def test_a_terminal_gets_a_table(tmp_path: Path):
     make(tmp_path, "one", "--user", "alice")
-    leader, follower = pty.openpty()
-    program = subprocess.Popen(
-        command("keys", "list"),
-        cwd=tmp_path,
-        env=environment({"HOME": str(tmp_path), "COLUMNS": "120"}),
-        stdout=follower,
-        stderr=subprocess.PIPE,
-        close_fds=True,
-    )
-    with program, open(follower, closefd=True), open(leader, "rb", closefd=True) as shown:
-        program.wait(LIMIT_SECONDS)
-        text = shown.read1(10_000).decode()
+    text = run_in_terminal("keys", "list", cwd=tmp_path, env={"HOME": str(tmp_path)})
     assert "alice" in text
     assert "last used" in text
     assert "\t" not in text
