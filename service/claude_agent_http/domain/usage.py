@@ -1,5 +1,6 @@
 """What sessions use of a model, and how much of it they may."""
 
+import hashlib
 import math
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
@@ -54,6 +55,16 @@ class DayUsage:
     day: date
     model: str
     spending: Spending
+
+
+ERASED = "erased:"
+"""How names of erased users begin; no user's id holds a colon."""
+
+
+def erased_name(user_id: str, day: date) -> str:
+    """In whose name the day's spending of an erased user is kept: else erasing would be a new budget."""
+    digest = hashlib.sha256(f"{day.isoformat()} {user_id}".encode("utf-8", "surrogatepass"))
+    return ERASED + digest.hexdigest()
 
 
 class BudgetScope(StrEnum):

@@ -17,6 +17,7 @@ from claude_agent_http.ports import Clock, UsageStore
 __all__ = ["Ledger"]
 
 _EVERY_SECONDS = 1.0
+_FORGET_SECONDS = 600.0
 _FRESH_SECONDS = 1.0
 _LAST_SECONDS = 0.5
 _MOST_ACCOUNTS = 10_000
@@ -57,18 +58,21 @@ class Ledger:
         self._batch: UsageBatch | None = None
         self._sums: dict[_Key, _Sum] = {}
         self._storing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         store = Chore("storing what was used of models", self._store_all, _EVERY_SECONDS)
-        self._task = asyncio.create_task(keep_doing(store), name="usage ledger")
+        forget = Chore("forgetting what erased users used", self._forget_erased, _FORGET_SECONDS)
+        self._tasks = {
+            asyncio.create_task(keep_doing(store), name="usage ledger"),
+            asyncio.create_task(keep_doing(forget), name="usage of erased users"),
+        }
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            await cancelled({self._task}, _LAST_SECONDS)
+        await cancelled(self._tasks, _LAST_SECONDS)
         await self.settle(_LAST_SECONDS)
 
     def record(self, user_id: str, session_id: str, model: str, spending: Spending) -> None:
@@ -130,6 +134,9 @@ class Ledger:
                 await self._store.add(batch)
                 self._batch = None
                 self._count_as_stored(batch)
+
+    async def _forget_erased(self) -> None:
+        await self._store.forget_erased(self.today())
 
     def _next_batch(self) -> UsageBatch:
         self._number += 1

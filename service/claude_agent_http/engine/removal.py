@@ -88,7 +88,7 @@ class Removal:
             await self._runtimes.forget_user(user_id)
             await self._store.api_keys.delete_of(user_id)
             if not await self._store.sessions.list_ids(user_id=user_id, limit=1):
-                await self._store.usage.erase(user_id)
+                await self._store.usage.erase(user_id, self._clock.now().date())
                 await self._scrub(user_id)
                 _log.info("a user was erased", user_id=user_id, sessions=sessions, files=files)
                 return Erased(sessions, files)

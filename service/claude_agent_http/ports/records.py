@@ -42,7 +42,8 @@ class ApiKeys(Protocol):
 
 class UsageStore(Protocol):
     """What was used of models: by user, model and UTC day, and by session and model. A session's numbers go
-    with the session, the day's stay until the user is erased."""
+    with the session, the day's stay until the user is erased; then what was used today is kept for budgets
+    alone, under a name that does not tell whose it is (`erased_name`), until the day is over."""
 
     async def add(self, batch: UsageBatch) -> None:
         """Add to what is stored, all of it in one transaction, and nothing when the batch was added before.
@@ -59,10 +60,17 @@ class UsageStore(Protocol):
         """Of one user, or of all together, from day to day inclusive, in order of day and model."""
         ...
 
-    async def total_of_day(self, day: date, *, user_id: str | None) -> Spending: ...
+    async def total_of_day(self, day: date, *, user_id: str | None) -> Spending:
+        """Of one user, or of all together: what a budget counts, so with what erasing the user has kept."""
+        ...
 
-    async def erase(self, user_id: str) -> None:
-        """Forget all days of the user. Raises StorageError."""
+    async def erase(self, user_id: str, today: date) -> None:
+        """Forget all days of the user; what was used on `today` or later is kept as said above. Raises
+        StorageError."""
+        ...
+
+    async def forget_erased(self, today: date) -> None:
+        """Forget what was kept of erased users for days before `today`. Raises StorageError."""
         ...
 
 

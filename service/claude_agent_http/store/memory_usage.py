@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from claude_agent_http.domain.session import Session
-from claude_agent_http.domain.usage import DayUsage, Spending, UsageBatch
+from claude_agent_http.domain.usage import ERASED, DayUsage, Spending, UsageBatch, erased_name
 
 __all__ = ["MemoryUsageStore", "SessionUsage"]
 
@@ -24,8 +24,7 @@ class MemoryUsageStore:
             return
         self._numbers[batch.writer] = batch.number
         for account, spent in batch.spent:
-            day = (account.user_id, account.day, account.model)
-            self._by_day[day] = self._by_day.get(day, Spending()) + spent
+            self._count(account.user_id, account.day, account.model, spent)
             if account.session_id in self._sessions:
                 models = self._by_session.setdefault(account.session_id, {})
                 models[account.model] = models.get(account.model, Spending()) + spent
@@ -44,9 +43,23 @@ class MemoryUsageStore:
         return [DayUsage(day, model, spent) for (day, model), spent in sorted(found.items())]
 
     async def total_of_day(self, day: date, *, user_id: str | None) -> Spending:
-        of_models = await self.of_days(day, day, user_id=user_id)
-        return sum((one.spending for one in of_models), Spending())
+        whose = None if user_id is None else (user_id, erased_name(user_id, day))
+        found = self._by_day.items()
+        return sum(
+            (spent for (user, on, _), spent in found if on == day and (whose is None or user in whose)),
+            Spending(),
+        )
 
-    async def erase(self, user_id: str) -> None:
-        for key in [key for key in self._by_day if key[0] == user_id]:
+    async def erase(self, user_id: str, today: date) -> None:
+        for user, day, model in [key for key in self._by_day if key[0] == user_id]:
+            spent = self._by_day.pop((user, day, model))
+            if day >= today:
+                self._count(erased_name(user_id, day), day, model, spent)
+
+    async def forget_erased(self, today: date) -> None:
+        for key in [key for key in self._by_day if key[0].startswith(ERASED) and key[1] < today]:
             del self._by_day[key]
+
+    def _count(self, user_id: str, day: date, model: str, spent: Spending) -> None:
+        key = (user_id, day, model)
+        self._by_day[key] = self._by_day.get(key, Spending()) + spent

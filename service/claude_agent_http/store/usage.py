@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, select
 
-from claude_agent_http.domain.usage import AMOUNTS, DayUsage, Spending, UsageBatch
+from claude_agent_http.domain.usage import AMOUNTS, ERASED, DayUsage, Spending, UsageBatch, erased_name
 from claude_agent_http.ports import Clock
 from claude_agent_http.store.database import Database, insert_into, rows_of_ids
 from claude_agent_http.store.tables import sessions, usage_days, usage_sessions, usage_writers
@@ -21,6 +21,12 @@ _LIVING = (
     .where(sessions.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(sessions.c.id)
     .with_for_update(read=True, key_share=True)
+)
+# Between the names that begin so, in the order of the key.
+_OF_ERASED = delete(usage_days).where(
+    usage_days.c.user_id >= ERASED,
+    usage_days.c.user_id < ERASED[:-1] + chr(ord(ERASED[-1]) + 1),
+    usage_days.c.day < bindparam("today"),
 )
 
 
@@ -46,18 +52,23 @@ class SqlUsageStore:
     async def of_days(self, first: date, last: date, *, user_id: str | None) -> list[DayUsage]:
         day, model = usage_days.c.day, usage_days.c.model
         query = select(day, model, *_sums(usage_days)).where(
-            day >= first.isoformat(), day <= last.isoformat(), *_of_user(user_id)
+            day >= first.isoformat(), day <= last.isoformat(), *_of_users(user_id)
         )
         rows = await self._rows(query.group_by(day, model).order_by(day, model))
         return [DayUsage(date.fromisoformat(on), name, _spending([amounts])) for on, name, *amounts in rows]
 
     async def total_of_day(self, day: date, *, user_id: str | None) -> Spending:
-        query = select(*_sums(usage_days)).where(usage_days.c.day == day.isoformat(), *_of_user(user_id))
+        whose = _of_users(user_id, *(() if user_id is None else (erased_name(user_id, day),)))
+        query = select(*_sums(usage_days)).where(usage_days.c.day == day.isoformat(), *whose)
         return _spending(await self._rows(query))
 
-    async def erase(self, user_id: str) -> None:
-        gone = delete(usage_days).where(usage_days.c.user_id == user_id)
-        await self._database.write(lambda connection: connection.execute(gone).rowcount, repeatable=True)
+    async def erase(self, user_id: str, today: date) -> None:
+        await self._database.write(lambda connection: _erase(connection, user_id, today), repeatable=True)
+
+    async def forget_erased(self, today: date) -> None:
+        await self._database.write(
+            lambda connection: connection.execute(_OF_ERASED, {"today": today.isoformat()}), repeatable=True
+        )
 
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:
         return await self._database.read(lambda connection: connection.execute(query).all())
@@ -75,6 +86,17 @@ def _add(connection: Connection, batch: UsageBatch, today: date) -> None:
             _count(of_sessions, (account.session_id, account.model), spent)
     _add_rows(connection, usage_days, days)
     _add_rows(connection, usage_sessions, of_sessions)
+
+
+def _erase(connection: Connection, user_id: str, today: date) -> None:
+    """One statement takes the rows and reads them, so that nothing is added in between and lost."""
+    columns = [usage_days.c.day, usage_days.c.model, *(usage_days.c[name] for name in AMOUNTS)]
+    gone = delete(usage_days).where(usage_days.c.user_id == user_id).returning(*columns)
+    kept: dict[tuple[str, ...], Spending] = {}
+    for day, model, *amounts in connection.execute(gone):
+        if (on := date.fromisoformat(day)) >= today:
+            _count(kept, (erased_name(user_id, on), day, model), Spending(*amounts))
+    _add_rows(connection, usage_days, kept)
 
 
 def _is_repeat(connection: Connection, batch: UsageBatch, today: date) -> bool:
@@ -125,8 +147,8 @@ def _sums(table: Table) -> list[Any]:
     return [func.coalesce(func.sum(table.c[name]), 0) for name in AMOUNTS]
 
 
-def _of_user(user_id: str | None) -> list[Any]:
-    return [] if user_id is None else [usage_days.c.user_id == user_id]
+def _of_users(user_id: str | None, *others: str) -> list[Any]:
+    return [] if user_id is None else [usage_days.c.user_id.in_((user_id, *others))]
 
 
 def _spending(rows: Sequence[Sequence[Any]]) -> Spending:

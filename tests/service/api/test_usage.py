@@ -107,6 +107,19 @@ async def test_a_spent_budget_takes_no_message(tmp_path: Path, limits: BudgetLim
         assert ("retry-after" in answer.headers) is (status == 429)
 
 
+async def test_erasing_oneself_is_no_new_budget(tmp_path: Path):
+    async with budgeted(tmp_path, BudgetLimits(user_day=Budget(tokens=14))) as (service, client):
+        for number in (1, 2):
+            answer = await client.post("/api/v1/sessions", json={"user_id": "alice"})
+            session_id = answer.json()["session_id"]
+            if number == 1:
+                await use(service, session_id, day=datetime.now(UTC).date())
+            answer = await client.post("/api/v1/chat", json={"session_id": session_id, "message": "hi"})
+            assert answer.status_code == 429
+            assert (await client.delete("/api/v1/users/alice")).status_code == 200
+        assert (await client.get("/api/v1/usage", params={"user_id": "alice"})).json()["days"] == []
+
+
 @asynccontextmanager
 async def budgeted(folder: Path, limits: BudgetLimits) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
     async with serving(folder / "users", budgets=limits) as service:

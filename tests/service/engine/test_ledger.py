@@ -30,7 +30,8 @@ class UnsureUsage:
         self.error: Exception = StorageError("not reached")
         self.batches: list[UsageBatch] = []
         self.total_of_day, self.total_of_session = inner.total_of_day, inner.total_of_session
-        self.of_session, self.of_days, self.erase = inner.of_session, inner.of_days, inner.erase
+        self.of_session, self.of_days = inner.of_session, inner.of_days
+        self.erase, self.forget_erased = inner.erase, inner.forget_erased
 
     async def add(self, batch: UsageBatch) -> None:
         self.batches.append(batch)
@@ -146,6 +147,29 @@ async def test_a_day_budget_comes_back_with_the_next_utc_day(clock: ManualClock)
     assert reached.value.retry_after == 12 * 3600
     clock.advance(12 * 3600)
     await mine.check("bob", "t")
+
+
+async def test_what_an_erased_user_used_counts_until_the_day_is_over_and_is_then_forgotten(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "_FORGET_SECONDS", 0.01)
+    usage = memory_store(clock).usage
+    ledger = Ledger(usage, clock, "w")
+    mine = Budgets(BudgetLimits(user_day=Budget(tokens=100)), ledger, clock)
+    async with ledger:
+        ledger.record("ann", "s", "claude-a", ONE)
+        await ledger.settle(1)
+        await usage.erase("ann", ledger.today())
+        clock.advance(60)
+        with pytest.raises(DayBudgetReachedError):
+            await mine.check("ann", "another session")
+        clock.advance(12 * 3600)
+
+        async def is_forgotten() -> bool:
+            return await usage.total_of_day(NOON.date(), user_id=None) == Spending()
+
+        await until(is_forgotten)
+        await mine.check("ann", "another session")
 
 
 async def test_a_sum_that_was_read_holds_while_the_store_fails(

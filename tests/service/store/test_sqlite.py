@@ -145,7 +145,8 @@ async def test_no_query_about_keys_usage_or_the_audit_reads_a_whole_table(
     for user_id in ("ann", None):
         await usage.of_days(USAGE_DAY, USAGE_DAY, user_id=user_id)
         await usage.total_of_day(USAGE_DAY, user_id=user_id)
-    await usage.erase("ann")
+    await usage.erase("ann", USAGE_DAY)
+    await usage.forget_erased(USAGE_DAY)
     await audit.add([AUDITED])
     for wanted in (AuditFilter(), AuditFilter(user_id="ann"), AuditFilter(session_id="s")):
         await audit.page(wanted, limit=9, before=AUDITED.id)

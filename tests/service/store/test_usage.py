@@ -83,10 +83,39 @@ async def test_a_deleted_session_takes_its_numbers_and_leaves_the_days(store: St
 async def test_an_erased_user_has_used_nothing(store: Store) -> None:
     session = await store.sessions.create(new_session())
     await store.usage.add(UsageBatch("w", 1, (spent(session.id), spent(session.id, user_id="bob"))))
-    await store.usage.erase("ann")
-    await store.usage.erase("nobody")
+    tomorrow = DAY + timedelta(days=1)
+    await store.usage.erase("ann", tomorrow)
+    await store.usage.erase("nobody", tomorrow)
     assert await store.usage.of_days(DAY, DAY, user_id="ann") == []
     assert await store.usage.total_of_day(DAY, user_id=None) == ONE
+
+
+async def test_what_an_erased_user_used_today_counts_for_budgets_until_the_day_is_over(store: Store) -> None:
+    yesterday, tomorrow = DAY - timedelta(days=1), DAY + timedelta(days=1)
+    for number in (1, 2):  # who is erased may come back
+        entries = [spent("s", model=model, day=day) for model in "ab" for day in (yesterday, DAY)]
+        await store.usage.add(UsageBatch("w", number, (*entries, spent("t", user_id="bob"))))
+        await store.usage.erase("ann", DAY)
+    assert await store.usage.of_days(yesterday, DAY, user_id="ann") == []
+    for day, hers, of_all in ((yesterday, 0, 0), (DAY, 4, 6)):
+        assert await store.usage.total_of_day(day, user_id="ann") == times(hers)
+        assert await store.usage.total_of_day(day, user_id=None) == times(of_all)
+    await store.usage.forget_erased(DAY)
+    assert await store.usage.total_of_day(DAY, user_id="ann") == times(4)
+    await store.usage.forget_erased(tomorrow)
+    assert await store.usage.total_of_day(DAY, user_id="ann") == Spending()
+    assert await store.usage.of_days(yesterday, tomorrow, user_id=None) == [DayUsage(DAY, "claude-a", times(2))]
+
+
+async def test_nothing_is_lost_that_is_used_while_its_user_is_erased(replicas: list[Store]) -> None:
+    adds = [
+        store.usage.add(UsageBatch(f"w{number}-{nth}", 1, (spent("s"),)))
+        for number, store in enumerate(replicas)
+        for nth in range(20)
+    ]
+    erases = [store.usage.erase("ann", DAY) for store in replicas for _ in range(5)]
+    await asyncio.gather(*adds, *erases)
+    assert await replicas[0].usage.total_of_day(DAY, user_id="ann") == times(20 * len(replicas))
 
 
 @pytest.mark.parametrize("rounds", [20])
