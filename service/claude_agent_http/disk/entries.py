@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 
+from claude_agent_http.disk.leftover import was_leftover
 from claude_agent_http.disk.opened import opened
 from claude_agent_http.domain.file import FileEntry, FileKind, FileListing
 
@@ -73,6 +74,8 @@ class _Walk:
             self.truncated = True
             return
         status = os.stat(path[-1], dir_fd=folder, follow_symlinks=False)
+        if was_leftover(path[-1], folder, status):
+            return
         if path > self._after:
             self._given += 1
             yield entry_of(path, status)

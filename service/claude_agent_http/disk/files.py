@@ -9,9 +9,9 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from uuid import uuid4
 
 from claude_agent_http.disk.entries import Parts, entry_of
+from claude_agent_http.disk.leftover import remove_leftovers, temporary_name
 from claude_agent_http.disk.opened import opened
 from claude_agent_http.disk.workspaces import FULL
 from claude_agent_http.domain.errors import (
@@ -78,13 +78,15 @@ class Writing:
         """Missing folders are made. Raises OSError, FileRefusedError, FileExistsAlreadyError."""
         self._path = path
         self._overwrite = overwrite
-        self._temporary = f".upload-{uuid4().hex}"
+        self._temporary = temporary_name()
         self._lock = threading.Lock()
         with ExitStack() as stack:
             with opened_below(folder, path[:-1], make=True) as parent:
                 self._parent = os.dup(parent)
             stack.callback(os.close, self._parent)
             mode = self._checked_mode()
+            with suppress(OSError):  # a folder may be written to and not be read
+                remove_leftovers(self._parent)
             descriptor = os.open(self._temporary, _CREATE, 0o600, dir_fd=self._parent)
             stack.callback(self._unlink_temporary)
             self._file = stack.enter_context(os.fdopen(descriptor, "wb", buffering=0))

@@ -17,6 +17,7 @@ from threading import Event
 
 import structlog
 
+from claude_agent_http.disk.leftover import was_leftover
 from claude_agent_http.disk.opened import open_up, opened
 from claude_agent_http.disk.owners import sessions_of
 from claude_agent_http.disk.workspaces import check_user
@@ -132,6 +133,8 @@ class _Count:
         if self._stop.is_set() or time.monotonic() > self._until:
             raise TimeoutError
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if was_leftover(name, folder, found):
+            return
         if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
             if (found.st_dev, found.st_ino) in self._linked:
                 return

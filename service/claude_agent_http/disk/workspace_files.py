@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from claude_agent_http.disk.entries import Parts, list_entries
 from claude_agent_http.disk.files import Reading, Writing, opened_below, remove, translated
+from claude_agent_http.disk.leftover import is_temporary
 from claude_agent_http.disk.opened import reached
 from claude_agent_http.disk.workspaces import check_part, check_user, checked_parts
 from claude_agent_http.domain.errors import BusyError, FilesElsewhereError, InvalidInputError
@@ -212,4 +213,8 @@ def _new_parts(path: str) -> Parts:
     parts = _parts(path)
     for part in parts:
         check_part("path", part)
+    if is_temporary(parts[-1]):
+        raise InvalidInputError(
+            "path", "is a name that uploads have while they are under way; choose another"
+        )
     return parts
