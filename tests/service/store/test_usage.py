@@ -104,7 +104,8 @@ async def test_what_an_erased_user_used_today_counts_for_budgets_until_the_day_i
     assert await store.usage.total_of_day(DAY, user_id="ann") == times(4)
     await store.usage.forget_erased(tomorrow)
     assert await store.usage.total_of_day(DAY, user_id="ann") == Spending()
-    assert await store.usage.of_days(yesterday, tomorrow, user_id=None) == [DayUsage(DAY, "claude-a", times(2))]
+    bobs = DayUsage(DAY, "claude-a", times(2))
+    assert await store.usage.of_days(yesterday, tomorrow, user_id=None) == [bobs]
 
 
 async def test_nothing_is_lost_that_is_used_while_its_user_is_erased(replicas: list[Store]) -> None:
