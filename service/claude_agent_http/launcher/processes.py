@@ -2,7 +2,7 @@
 
 import os
 
-__all__ = ["children", "descendants", "held_bytes", "kill", "task_count"]
+__all__ = ["children", "descendants", "kill", "task_count"]
 
 
 def children() -> list[int]:
@@ -24,18 +24,6 @@ def descendants() -> list[int]:
 def task_count() -> int:
     """Processes and threads below the calling one."""
     return sum(len(_tasks(pid)) for pid in descendants())
-
-
-def held_bytes(pid: int) -> int:
-    """Of memory that is the process's own; pages of files, which the kernel can drop, do not count. 0 for a
-    process that is gone."""
-    try:
-        # As bytes: a process's name may hold a carriage return, which would begin a line of text.
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = [line.split() for line in file if line.startswith((b"RssAnon:", b"RssShmem:"))]
-    except OSError:
-        return 0
-    return sum(int(words[1]) * 1024 for words in lines)
 
 
 def kill(pid: int, number: int) -> None:

@@ -1,0 +1,78 @@
+"""The limit of a session's memory, where the kernel is asked for it: launcher and kernel, no CLI."""
+
+import pytest
+from tests.service.launcher.prison import PYTHON, Prison
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.tier("landlock")
+
+# Holds 400 MiB until it is killed.
+_HOG = "import threading; x = bytearray(400 * 2**20); threading.Event().wait()"
+
+# One byte read of each 2 MiB: every one needs a table of 4 KiB.
+_TABLES = """
+import ctypes, mmap, threading
+size = 100_000 * 2**21
+private, nobody, no_reserve, no_huge_pages = 2, 0x20, 0x4000, 15
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *3 * [ctypes.c_int], ctypes.c_long]
+start = libc.mmap(None, size, mmap.PROT_READ, private | nobody | no_reserve, -1, 0)
+libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), no_huge_pages)
+for place in range(start, start + size, 2**21):
+    ctypes.c_char.from_address(place).value
+threading.Event().wait()  # until it is killed
+"""
+
+# Says how its three children ended: by themselves, or by a signal.
+_FAMILY = """
+import os, time
+x = bytearray(b'x') * (100 * 2**20)
+children = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        pass
+        time.sleep(3.5)
+        os._exit(0)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children], flush=True)
+"""
+
+
+def test_a_process_that_takes_too_much_memory_is_killed_and_the_others_go_on(prison: Prison) -> None:
+    hog = f"{PYTHON} -c '{_HOG}'"
+    code, output, errors = prison.runs(f"{hog}; echo $?", memory_bytes=200 * 2**20)
+    assert (code, output) == (0, "137\n")
+    assert "the session's limit of 200 MiB of memory was reached" in errors
+
+
+def test_memory_that_is_in_tables_of_pages_counts(prison: Prison) -> None:
+    """One page of zeros, which is nobody's, seen 100,000 times."""
+    (prison.own / "tables.py").write_text(_TABLES)
+    output, errors = prison.runs(f"{PYTHON} tables.py; echo $?", memory_bytes=200 * 2**20)[1:]
+    assert output == "137\n"
+    assert "the session's limit of 200 MiB of memory was reached" in errors
+
+
+def test_memory_that_processes_share_counts_once(prison: Prison) -> None:
+    """Four hold 100 MiB that one of them filled, for longer than the launcher takes to look twice."""
+    (prison.own / "family.py").write_text(_FAMILY)
+    assert prison.runs(f"{PYTHON} family.py", memory_bytes=200 * 2**20) == (0, "[0, 0, 0]\n", "")
+
+
+def test_a_family_that_is_too_large_is_killed(prison: Prison) -> None:
+    """What each of them filled itself counts for each."""
+    (prison.own / "family.py").write_text(_FAMILY.replace("pass", "y = bytearray(b'y') * (100 * 2**20)"))
+    output, errors = prison.runs(f"{PYTHON} family.py", memory_bytes=200 * 2**20)[1:]
+    assert output != "[0, 0, 0]\n"
+    assert "the session's limit of 200 MiB of memory was reached" in errors
+
+
+def test_a_launcher_does_not_wait_for_who_reads_its_errors(prison: Prison) -> None:
+    """The agent fills the pipe of errors, which both have, and takes too much memory then."""
+    fill = "import os; os.set_blocking(2, False)\nwhile True: os.write(2, b'x' * 4096)"
+    prison.starts(
+        f'{PYTHON} -c "{fill}" 2>&2; touch full; {PYTHON} -c "{_HOG}"; touch killed', memory_bytes=200 * 2**20
+    )
+    wait_until((prison.own / "killed").exists, 20)
