@@ -20,6 +20,8 @@ _EVERY_SECONDS = 1.0
 _FORGET_SECONDS = 600.0
 _FRESH_SECONDS = 1.0
 _LAST_SECONDS = 0.5
+_STILL_SECONDS = 0.5
+_MOST_READS = 3
 _MOST_ACCOUNTS = 10_000
 _MOST_SUMS = 10_000
 _OTHERS = "(others)"
@@ -58,6 +60,9 @@ class Ledger:
         self._batch: UsageBatch | None = None
         self._sums: dict[_Key, _Sum] = {}
         self._storing = asyncio.Lock()
+        self._additions = 0
+        self._still = asyncio.Event()
+        self._still.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -116,7 +121,7 @@ class Ledger:
         if known is not None and self._clock.monotonic() - known.read_at < _FRESH_SECONDS:
             return known.stored
         try:
-            stored = await read()
+            stored = await self._read(read)
         except StorageError:
             if known is None:
                 raise
@@ -126,14 +131,41 @@ class Ledger:
         self._sums[key] = _Sum(stored, self._clock.monotonic())
         return stored
 
+    async def _read(self, read: Callable[[], Awaitable[Spending]]) -> Spending:
+        """While no batch is being added, for nobody knows whether the sum holds that one: it would count
+        twice, or not at all, until it is read again.
+
+        Neither a store that takes nothing nor one that is always being added to keeps the sum back for long:
+        it is wrong then by one batch, what was spent here within about a second, and for a second. So it is
+        while an addition that was stored seems to have failed, until that is tried again.
+        """
+        tries = 0
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STILL_SECONDS):
+                    await self._still.wait()
+            is_still, before = self._still.is_set(), self._additions
+            stored = await read()
+            tries += 1
+            if not is_still or self._additions == before or tries == _MOST_READS:
+                return stored
+
     async def _store_all(self) -> None:
         """A batch that failed is tried again as it was: one that was stored after all counts once."""
         async with self._storing:
             while self._batch is not None or self._pending:
                 batch = self._batch or self._next_batch()
-                await self._store.add(batch)
-                self._batch = None
-                self._count_as_stored(batch)
+                await self._add(batch)
+
+    async def _add(self, batch: UsageBatch) -> None:
+        self._additions += 1
+        self._still.clear()
+        try:
+            await self._store.add(batch)
+            self._batch = None
+            self._count_as_stored(batch)
+        finally:
+            self._still.set()
 
     async def _forget_erased(self) -> None:
         await self._store.forget_erased(self.today())

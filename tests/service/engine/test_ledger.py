@@ -1,7 +1,9 @@
 """What is spent is stored once, whatever the store does, and limits every replica."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.service.store.values import new_session
@@ -123,6 +125,72 @@ async def test_what_was_stored_counts_before_it_is_read_again(clock: ManualClock
     await mine.ledger.settle(1)
     with pytest.raises(BudgetReachedError):
         await mine.check("ann", session.id)
+
+
+class Held(UnsureUsage):
+    """A usage store that has added, or read, and keeps its answer until it may go; the first time only."""
+
+    def __init__(self, inner: UsageStore, held: str) -> None:
+        super().__init__(inner)
+        self.done, self.go = asyncio.Event(), asyncio.Event()
+        setattr(self, held, self._held(getattr(self, held)))
+
+    def _held(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def held(*given: Any, **named: Any) -> Any:
+            answer = await call(*given, **named)
+            self.done.set()
+            await self.go.wait()
+            return answer
+
+        return held
+
+
+async def test_a_sum_that_is_asked_for_while_its_batch_is_stored_counts_it_once(clock: ManualClock) -> None:
+    usage = Held(MemoryStore(clock).usage, "add")
+    ledger = Ledger(usage, clock, "w")
+    ledger.record("ann", "s", "claude-a", ONE)
+    storing = asyncio.create_task(ledger.settle(5))
+    await usage.done.wait()
+    asking = asyncio.create_task(ledger.of_day(NOON.date(), "ann"))
+    await asyncio.wait((asking,), timeout=0.05)
+    usage.go.set()
+    assert await asking == ONE
+    await storing
+    assert await ledger.of_day(NOON.date(), "ann") == ONE
+
+
+async def test_a_sum_that_was_read_before_its_batch_was_stored_is_read_again(clock: ManualClock) -> None:
+    usage = Held(MemoryStore(clock).usage, "total_of_day")
+    ledger = Ledger(usage, clock, "w")
+    ledger.record("ann", "s", "claude-a", ONE)
+    asking = asyncio.create_task(ledger.of_day(NOON.date(), "ann"))
+    await usage.done.wait()
+    await ledger.settle(5)
+    ledger.record("ann", "s", "claude-a", ONE)
+    usage.go.set()
+    assert await asking == ONE + ONE
+    assert await ledger.of_day(NOON.date(), "ann") == ONE + ONE
+
+
+async def test_a_store_that_takes_nothing_does_not_keep_sums_back(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "_STILL_SECONDS", 0.01)
+    usage = UnsureUsage(MemoryStore(clock).usage)
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def hangs(_batch: UsageBatch) -> None:
+        asked.set()
+        await never.wait()
+
+    monkeypatch.setattr(usage, "add", hangs)
+    ledger = Ledger(usage, clock, "w")
+    ledger.record("ann", "s", "claude-a", ONE)
+    storing = asyncio.create_task(ledger.settle(30))
+    await asked.wait()
+    assert await asyncio.wait_for(ledger.of_day(NOON.date(), "ann"), 5) == ONE
+    storing.cancel()
+    await asyncio.wait((storing,))
 
 
 async def test_what_another_replica_spent_counts_a_second_after_it_is_stored(clock: ManualClock) -> None:
