@@ -13,7 +13,15 @@ import uvloop
 from starlette.types import ASGIApp
 
 from claude_agent_http import __version__, logs
-from claude_agent_http.api import AuditParts, HealthCheck, IsolationInfo, ModelMode, ServiceInfo, create_api
+from claude_agent_http.api import (
+    PROBES,
+    AuditParts,
+    HealthCheck,
+    IsolationInfo,
+    ModelMode,
+    ServiceInfo,
+    create_api,
+)
 from claude_agent_http.authentication import Authentication, configured_authentication
 from claude_agent_http.disk import FolderFiles, FolderUsage, FolderWorkspaces
 from claude_agent_http.disk.owners import is_noted
@@ -79,7 +87,7 @@ def _listeners(settings: Settings) -> Iterator[list[socket.socket]]:
 def _connection_limits(settings: Settings) -> ConnectionLimits:
     limits = settings.limits
     return ConnectionLimits.of(
-        limits.connections, limits.connections_per_address, settings.api.trusted_proxies
+        limits.connections, limits.connections_per_address, settings.api.trusted_proxies, PROBES
     )
 
 
@@ -111,7 +119,12 @@ async def running(loaded: Loaded, isolation: ConfiguredIsolation, strays: Strays
             auto_create=settings.user.auto_create_dir,
             ran_here=partial(is_noted, settings.user.base_dir / _STATE_FOLDER),
         )
-        rates = configured_rates(settings.limits, SystemClock(), asks_who=settings.auth.mode != "none")
+        rates = configured_rates(
+            settings.limits,
+            SystemClock(),
+            asks_who=settings.auth.mode != "none",
+            connections=_connection_limits(settings).connections,
+        )
         ledger = await stack.enter_async_context(
             Ledger(store.usage, store.clock, RandomIds().replica_id(), rates.turns.used)
         )

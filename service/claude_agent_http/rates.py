@@ -17,6 +17,9 @@ _TURNS = 60
 _TOKENS = 1_000_000
 # A client whose key expired tries again every second or so.
 _FAILURES = 60
+# A person has some tabs open, each with some streams. No caller shall take most of all connections.
+_AT_ONCE = 100
+_PART_OF_CONNECTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +28,21 @@ class Rates:
     turns: TurnRates
 
 
-def configured_rates(limits: LimitsSettings, clock: Clock, *, asks_who: bool) -> Rates:
-    """Where nobody is asked who they are, only what is set counts."""
+def configured_rates(limits: LimitsSettings, clock: Clock, *, asks_who: bool, connections: int = 0) -> Rates:
+    """Where nobody is asked who they are, only what is set counts. `connections` is their limit, or 0."""
 
     def rate(name: str, given: int | None, usual: int) -> Rate | None:
         quota = (usual if asks_who else 0) if given is None else given
         return Rate(Policy(name, quota), clock) if quota else None
 
+    at_once = limits.requests_at_once
+    if at_once is None and asks_who:
+        at_once = min(_AT_ONCE, max(1, connections // _PART_OF_CONNECTIONS)) if connections else _AT_ONCE
     return Rates(
         RequestRates(
             callers=rate("requests", limits.requests_per_minute, _REQUESTS),
             strangers=rate("failures", limits.failures_per_minute, _FAILURES) if asks_who else None,
+            at_once=at_once or None,
         ),
         TurnRates(
             turns=rate("turns", limits.turns_per_minute, _TURNS),

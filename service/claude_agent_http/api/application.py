@@ -27,6 +27,7 @@ from claude_agent_http.api.body_limit import BodyLimit
 from claude_agent_http.api.files_port import WorkspaceFiles
 from claude_agent_http.api.host_check import HostCheck, loopback_hosts
 from claude_agent_http.api.info import Health, Parts, ReasonNotReady, ServiceInfo
+from claude_agent_http.api.open_requests import OpenRequests
 from claude_agent_http.api.openapi import DESCRIPTION, TAGS, with_problems
 from claude_agent_http.api.problems import handle_problems
 from claude_agent_http.api.rate_limit import CallerRate, RequestRates, StrangerRate
@@ -114,6 +115,8 @@ def _add_middleware(
     """The last one added is the outermost."""
     open_to_all = open_paths(api)
     api.add_middleware(BodyLimit, upload_bytes=upload_bytes)
+    if rates.at_once is not None:
+        api.add_middleware(OpenRequests, most=rates.at_once)
     if rates.callers is not None:
         api.add_middleware(CallerRate, rate=rates.callers)
     api.add_middleware(Authentication, authenticator=authenticator, open_paths=open_to_all)

@@ -12,6 +12,11 @@ from claude_agent_http.api.models import HealthView, ModelView, ProbeView, Servi
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentParts
 
+__all__ = ["PROBES", "router"]
+
+PROBES = frozenset({"/health", "/livez", "/readyz"})
+"""The paths by which is asked how the service is."""
+
 router = APIRouter(tags=["service"], dependencies=[OPEN])
 
 _UNHEALTHY: dict[int | str, dict[str, Any]] = {

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from claude_agent_http.api.access import OpenPaths
+from claude_agent_http.api.caller_key import caller_key
 from claude_agent_http.api.client_address import client_network
 from claude_agent_http.api.problems import problem_of
 from claude_agent_http.api.rate_headers import rate_headers
-from claude_agent_http.domain.caller import Caller
 from claude_agent_http.domain.errors import RateLimitedError
 from claude_agent_http.domain.rate import Standing
 from claude_agent_http.engine import Rate
@@ -26,23 +26,22 @@ _UNAUTHORIZED = 401
 
 @dataclass(frozen=True, slots=True)
 class RequestRates:
-    """None is no limit."""
+    """None is no limit. `at_once`: how many requests of one caller may be under way."""
 
     callers: Rate | None = None
     strangers: Rate | None = None
+    at_once: int | None = None
 
 
 class CallerRate:
-    """Stands behind `Authentication`. Who acts for any user is a program that many users ask: only these are
-    limited, by their turns. Where nobody is asked who they are, an address is the caller."""
+    """Stands behind `Authentication`. The users of who acts for any are limited by their turns."""
 
     def __init__(self, app: ASGIApp, rate: Rate) -> None:
         self._app = app
         self._rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller: Caller | None = scope.get("state", {}).get("caller")
-        key = None if caller is None else _key(caller, scope)
+        key = caller_key(scope)
         if key is None:
             await self._app(scope, receive, send)
             return
@@ -52,15 +51,6 @@ class CallerRate:
             await problem_of(Request(scope), error)(scope, receive, send)
             return
         await self._app(scope, receive, _telling(standing, send))
-
-
-def _key(caller: Caller, scope: Scope) -> tuple[str, str] | None:
-    """None for who is not limited. A user has one limit, however many keys."""
-    if caller.user_id is not None:
-        return "user", caller.user_id
-    if caller.credential is None:
-        return "address", client_network(scope)
-    return None if caller.acts_for_any else ("credential", caller.credential)
 
 
 def _telling(standing: Standing, send: Send) -> Send:

@@ -11,6 +11,7 @@ from claude_agent_http.domain.network import network_of
 __all__ = ["ConnectionLimits", "Connections"]
 
 _MOST = 10_000
+_SPARE, _SPARE_PER_ADDRESS = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,36 +19,48 @@ class ConnectionLimits:
     """`connections` and `per_address` are counted at once, 0 is no limit; those of `proxies` (addresses and
     networks), which others come through, count for no address. Sizes are in bytes, times in seconds.
 
-    A head (request line and headers) must come whole in `head_seconds`. `rest_seconds` has who still sends a
-    body when the answer to it is out. Who takes nothing of an answer for `reader_seconds` is cut off.
+    Beyond these, 16 spare ones (4 of an address) are taken for `probes` alone, the paths by which is asked
+    how the service is: who fills the service must not make it look dead.
+
+    A head (request line and headers) must come whole in `head_seconds`, on a spare connection in
+    `spare_seconds`. `rest_seconds` has who still sends a body when the answer to it is out. Who takes nothing
+    of an answer for `reader_seconds` is cut off.
     """
 
     connections: int = _MOST
     per_address: int = _MOST // 2
     proxies: Collection[str] = ()
+    probes: Collection[str] = ()
     head_bytes: int = 65_536
     headers: int = 100
     head_seconds: float = 10.0
+    spare_seconds: float = 2.0
     rest_seconds: float = 30.0
     reader_seconds: float = 30.0
 
     @classmethod
     def of(
-        cls, connections: int | None, per_address: int | None, proxies: Collection[str]
+        cls,
+        connections: int | None,
+        per_address: int | None,
+        proxies: Collection[str],
+        probes: Collection[str] = (),
     ) -> "ConnectionLimits":
         """None leaves this process half of its descriptors, and an address half of all connections."""
         if connections is None:
             descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
             is_endless = descriptors == resource.RLIM_INFINITY
             connections = _MOST if is_endless else min(_MOST, descriptors // 2)
-        return cls(connections, connections // 2 if per_address is None else per_address, proxies)
+        return cls(connections, connections // 2 if per_address is None else per_address, proxies, probes)
 
 
 class Connections:
-    """Counts those that are open."""
+    """Counts those that are open. `spare` counts those beyond that, None where there are none."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
+        spare = ConnectionLimits(_SPARE, _SPARE_PER_ADDRESS)
+        self.spare = Connections(spare) if limits.probes else None
         self._proxies = [ip_network(one) for one in limits.proxies]
         self._by_address: Counter[str] = Counter()
         self._open = 0

@@ -22,6 +22,7 @@ from claude_agent_http.server.refusal import (
     TOO_MANY_CONNECTIONS,
     Refusal,
 )
+from claude_agent_http.server.target import path_of
 
 __all__ = ["LimitedProtocol"]
 
@@ -49,7 +50,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._limits = limits
         self._counted = counted
         self._address = ""
-        self._is_admitted = False
+        self._place: Connections | None = None
         self._in_head = True
         self._since_body = 0
         self._head_bytes = 0
@@ -61,25 +62,24 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._is_admitted = self._counted.admit(self._address)
+        self._place = self._free_place()
         super().connection_made(transport)  # type: ignore[arg-type]
-        if self._is_admitted:
-            self._sender.start(self._limits.head_seconds, self._head_is_late)
+        if self._place is not None:
+            self._sender.start(self._head_seconds, self._head_is_late)
         else:
             self._end(TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sender.stop()
         self._reader.stop()
-        if self._is_admitted:
-            self._counted.left(self._address)
+        self._give_place()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
             return
         if self._in_head:
-            self._sender.start(self._limits.head_seconds, self._head_is_late)
+            self._sender.start(self._head_seconds, self._head_is_late)
         self._since_body += len(data)
         before = self._since_body
         super().data_received(data)
@@ -109,7 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head, self._since_body = False, 0
         self._sender.stop()
         super().on_headers_complete()
-        if self.parser.should_upgrade():  # the parser reads nothing behind it
+        if self._is_spare or self.parser.should_upgrade():  # the parser reads nothing behind an upgrade
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
@@ -141,6 +141,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _check(self) -> None:
         """Of several hosts each part on the way may choose another; before 1.1 there were no chunks."""
+        if self._is_spare and path_of(self.url).decode("latin-1") not in self._limits.probes:
+            self._refuse(TOO_MANY_CONNECTIONS)
         version = self.parser.get_http_version()
         hosts = sum(name == b"host" for name, _ in self.headers)
         codings = {value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"}
@@ -160,13 +162,32 @@ class LimitedProtocol(HttpToolsProtocol):
             for name, value in self.headers
         )
 
+    def _free_place(self) -> Connections | None:
+        for counted in (self._counted, self._counted.spare):
+            if counted is not None and counted.admit(self._address):
+                return counted
+        return None
+
+    def _give_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.left(self._address)
+
+    @property
+    def _is_spare(self) -> bool:
+        return self._place is not None and self._place is self._counted.spare
+
+    @property
+    def _head_seconds(self) -> float:
+        return self._limits.spare_seconds if self._is_spare else self._limits.head_seconds
+
     def _refuse(self, refusal: Refusal) -> None:
         self._refusal = refusal
         raise _NotTakenError
 
     def _head_is_late(self) -> None:
         if self._is_answering:  # it may wait because we do not read on
-            self._sender.start(self._limits.head_seconds, self._head_is_late)
+            self._sender.start(self._head_seconds, self._head_is_late)
         elif self._since_body:
             self._end(HEAD_TOO_SLOW)
         else:
@@ -190,6 +211,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._is_refused = True
+        if self._is_spare:  # not while it lingers: a probe may come
+            self._give_place()
         self._sender.stop()
         if is_amid_an_answer or self.transport.is_closing():
             self.transport.abort()

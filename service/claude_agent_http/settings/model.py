@@ -139,6 +139,11 @@ class LimitsSettings(_Section):
         None,
         description="requests of one caller in a minute; 0 = no limit; unset = 600, or none without auth",
     )
+    requests_at_once: Quota | None = Field(
+        None,
+        description="requests of one caller at once; 0 = no limit; unset = 100 or a quarter of connections, "
+        "none without auth",
+    )
     turns_per_minute: Quota | None = Field(
         None, description="turns of one user in a minute; 0 = no limit; unset = 60, or none without auth"
     )

@@ -156,6 +156,41 @@ async def test_too_many_connections_are_told_so(serve):
             assert (await raw.response()).startswith(b"HTTP/1.1 200 ")
 
 
+PROBE = b"GET /livez?a HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_a_full_service_still_says_that_it_lives(serve):
+    """Whoever fills it, its probes come through; one after another, and nothing else beside them."""
+    app = Echo()
+    async with serve(app, connections=1, probes={"/livez"}) as served, served.raw():
+        await until(lambda: served.open == 1)
+        for _ in range(6):
+            answer = await served.says(PROBE + PROBE)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" in answer
+            for other in (HEAD + b"\r\n", b"GET /livez/a HTTP/1.1\r\nHost: x\r\n\r\n"):
+                refusal(await served.says(other), 503)
+    assert [one["path"] for one in app.asked] == ["/livez"] * 6
+
+
+async def test_who_holds_the_spare_connections_is_let_go_soon(serve):
+    async with serve(Echo(), connections=1, probes={"/livez"}, spare_seconds=0.3) as served, served.raw():
+        await until(lambda: served.open == 1)
+        async with served.raw() as one, served.raw() as two, served.raw() as three, served.raw() as four:
+            await until(lambda: served.open == 5)
+            refusal(await served.says(b""), 503)
+            for each in (one, two, three, four):
+                assert await each.rest() == b""
+        assert (await served.says(PROBE)).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_spare_ones_are_shared_by_addresses():
+    spare = Connections(ConnectionLimits(connections=1, proxies=("10.0.0.0/8",), probes={"/livez"})).spare
+    assert spare is not None
+    assert sum(spare.admit("10.0.0.1") for _ in range(50)) == 4
+    assert sum(spare.admit(f"192.0.2.{n}") for n in range(50)) == 12
+
+
 @pytest.mark.parametrize(("proxies", "third"), [((), False), (("10.0.0.0/8",), True)])
 def test_one_address_has_a_part_of_them_and_a_proxy_all(proxies, third):
     counted = Connections(ConnectionLimits(connections=5, per_address=2, proxies=proxies))
