@@ -22,7 +22,7 @@ from claude_agent_http.server.refusal import (
     TOO_MANY_CONNECTIONS,
     Refusal,
 )
-from claude_agent_http.server.target import path_of
+from claude_agent_http.server.target import is_for, path_of
 
 __all__ = ["LimitedProtocol"]
 
@@ -144,13 +144,14 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_spare and path_of(self.url).decode("latin-1") not in self._limits.probes:
             self._refuse(TOO_MANY_CONNECTIONS)
         version = self.parser.get_http_version()
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        named = [value for name, value in self.headers if name == b"host"]
+        hosts = len(named)
         codings = {value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"}
         if version == "1.1":
             is_good = hosts == 1 and codings <= {b"chunked"}
         else:
             is_good = version == "1.0" and hosts <= 1 and not codings
-        if not is_good:
+        if not is_good or not all(is_for(self.url, host) for host in named):
             self._refuse(BAD_REQUEST)
         if self.parser.should_upgrade() and self._has_body:
             self._refuse(BODY_OF_AN_UPGRADE)

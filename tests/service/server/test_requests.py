@@ -163,3 +163,28 @@ async def test_an_upgrade_without_body_is_answered_as_if_it_were_none(serve):
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"connection: close" in answer
     assert [one["path"] for one in app.asked] == ["/a"]
+
+
+WHOLE = [
+    ("http://x/a", "x", True),
+    ("http://X:80/a?b", "x", True),
+    ("http://x/", "x:80", True),
+    ("http://evil/a", "x", False),
+    ("http://x:8000/a", "x", False),
+    ("http://evil@x/a", "x", False),
+    ("HTTPS://evil/a", "x", False),
+    ("http://evil?/a", "x", False),
+]
+
+
+@pytest.mark.parametrize(("target", "host", "taken"), WHOLE)
+async def test_a_whole_address_names_the_host_that_is_beside_it(serve, target: str, host: str, taken: bool):
+    app = Echo()
+    async with serve(app) as served, served.raw() as raw:
+        await raw.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = await raw.rest()
+    if taken:
+        assert answer.startswith(b"HTTP/1.1 200 ")
+    else:
+        refusal(answer)
+    assert len(app.asked) == taken
