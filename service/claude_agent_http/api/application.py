@@ -119,11 +119,12 @@ def _add_middleware(
         api.add_middleware(OpenRequests, most=rates.at_once)
     if rates.callers is not None:
         api.add_middleware(CallerRate, rate=rates.callers)
-    api.add_middleware(Authentication, authenticator=authenticator, open_paths=open_to_all)
+    strangers = StrangerRate(rates.strangers)
+    api.add_middleware(
+        Authentication, authenticator=authenticator, strangers=strangers, open_paths=open_to_all
+    )
     if audit.is_on:
         api.add_middleware(Audit, parts=audit, routes=declared(api), open_paths=open_to_all)
-    if rates.strangers is not None:
-        api.add_middleware(StrangerRate, rate=rates.strangers, open_paths=open_to_all)
     if cors_origins:
         api.add_middleware(CORSMiddleware, **_cors(cors_origins))
     if hosts:

@@ -18,10 +18,15 @@ from claude_agent_http.domain.errors import SessionNotFoundError, StorageError
 from claude_agent_http.engine import AuditTrail
 from claude_agent_http.ports import Clock, Ids
 
-__all__ = ["Audit", "AuditParts"]
+__all__ = ["Audit", "AuditParts", "leave_out"]
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAILED = 401, 403, 404, 429, 500
+
+
+def leave_out(scope: Scope) -> None:
+    """Record nothing of this request, of whom nobody knows: many like it came from the same address."""
+    scope["state"]["left_out"] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,10 @@ class _Recording:
             self._parts.trail.give_back()
 
     def _is_of_interest(self, status: int) -> bool:
-        """One that came too often did nothing, and would fill the audit."""
+        """One that came too often did nothing, and would fill the audit; so would those of strangers when
+        nobody can find out who asks."""
+        if self._caller is None:
+            return status == _UNAUTHORIZED and "left_out" not in self.scope["state"]
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             return True
         route = self._asked.route

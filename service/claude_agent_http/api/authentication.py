@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from claude_agent_http.api.access import OpenPaths
 from claude_agent_http.api.client_address import client_address
 from claude_agent_http.api.problems import problem_of
+from claude_agent_http.api.rate_limit import StrangerRate
 from claude_agent_http.api.request_log import is_about
 from claude_agent_http.api.valid_response import ValidResponse
 from claude_agent_http.domain.caller import EVERYONE
@@ -31,9 +32,16 @@ class Authentication:
     """Behind every request there is a known caller (`request.state.caller`), or the answer is 401; but for
     `open_paths`. Without an authenticator everyone is the caller."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator | None, open_paths: OpenPaths) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator | None,
+        strangers: StrangerRate,
+        open_paths: OpenPaths,
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._strangers = strangers
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,10 +59,12 @@ class Authentication:
     ) -> None:
         try:
             credential = credential_of(request.headers)
-            caller = await authenticator.caller(credential)
+            suspect = self._strangers.suspects(request.scope)
+            caller = await authenticator.caller(credential, suspect=suspect)
         except ClaudeAgentError as error:
-            _log_refusal(request, error)
-            await problem_of(request, error)(request.scope, receive, send)
+            answer = self._strangers.answer(request.scope, error)
+            _log_refusal(request, answer)
+            await problem_of(request, answer)(request.scope, receive, send)
             return
         request.state.caller = caller
         is_about(request, caller=caller.credential)

@@ -10,10 +10,11 @@ __all__ = ["Callers", "Recognizer"]
 
 
 class Recognizer(Protocol):
-    async def recognize(self, shown: str) -> Caller | None:
+    async def recognize(self, shown: str, *, suspect: bool = False) -> Caller | None:
         """Whose this is; None for what is none of this kind. It waits only for what it does not know yet.
 
-        Raises NotAuthenticatedError for one of this kind that is not valid, StorageError.
+        Raises NotAuthenticatedError for one of this kind that is not valid, BusyError, StorageError,
+        IssuerError.
         """
         ...
 
@@ -24,10 +25,10 @@ class Callers:
     def __init__(self, recognizers: Sequence[Recognizer]) -> None:
         self._recognizers = recognizers
 
-    async def caller(self, credential: str | None) -> Caller:
+    async def caller(self, credential: str | None, *, suspect: bool = False) -> Caller:
         if credential is None:
             raise CredentialMissingError
         for recognizer in self._recognizers:
-            if (caller := await recognizer.recognize(credential)) is not None:
+            if (caller := await recognizer.recognize(credential, suspect=suspect)) is not None:
                 return caller
         raise NotAuthenticatedError("the credential is not known to this service")

@@ -14,7 +14,7 @@ class KnownCallers:
     def __init__(self, callers: Mapping[str, Caller]) -> None:
         self.callers = dict(callers)
 
-    async def caller(self, credential: str | None) -> Caller:
+    async def caller(self, credential: str | None, *, suspect: bool = False) -> Caller:
         if credential is None:
             raise CredentialMissingError
         if credential not in self.callers:

@@ -59,7 +59,7 @@ class KeyFiles:
     def __len__(self) -> int:
         return len(self._by_digest)
 
-    async def recognize(self, shown: str) -> Caller | None:
+    async def recognize(self, shown: str, *, suspect: bool = False) -> Caller | None:
         key = self._by_digest.get(digest_of(shown))
         if key is None:
             return None

@@ -1,12 +1,11 @@
 """API keys of the store, each believed for a few seconds after it was read."""
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from claude_agent_http.auth.lane import Lane, Lanes
 from claude_agent_http.domain.api_key import ApiKey, digest_of, key_id_of
 from claude_agent_http.domain.caller import Caller
 from claude_agent_http.domain.errors import NotAuthenticatedError, StorageError
@@ -24,7 +23,7 @@ class StoredKeys:
     """Recognizes `cah_...`. `used` is told of each use.
 
     Who tries keys makes bounded work: at most some reads at once, and one for a few seconds for each key that
-    is not there. Those that are known do not wait behind them.
+    is not there. Those that are known do not wait behind them, nor does anybody behind suspects.
     """
 
     def __init__(
@@ -41,14 +40,14 @@ class StoredKeys:
         self._fresh_seconds = fresh_seconds
         self._known = _Remembered(10_000)
         self._missing = _Remembered(1_000)
-        self._lane_of_known = _Lane(at_once=8, waiting=1_000)
-        self._lane_of_others = _Lane(at_once=4, waiting=64)
+        self._lane_of_known = _lane(at_once=8, waiting=1_000)
+        self._lanes_of_others = Lanes(_lane(at_once=4, waiting=64), _lane(at_once=2, waiting=64))
 
-    async def recognize(self, shown: str) -> Caller | None:
+    async def recognize(self, shown: str, *, suspect: bool = False) -> Caller | None:
         key_id = key_id_of(shown)
         if key_id is None:
             return None
-        key = await self._key(key_id)
+        key = await self._key(key_id, suspect)
         if key is None or not key.opens_with(digest_of(shown)):
             raise NotAuthenticatedError(_WRONG)
         now = self._clock.now()
@@ -62,10 +61,10 @@ class StoredKeys:
         self._known.drop(key_id)
         self._missing.drop(key_id)
 
-    async def _key(self, key_id: str) -> ApiKey | None:
+    async def _key(self, key_id: str, suspect: bool) -> ApiKey | None:
         if (seen := self._fresh(key_id)) is not None:
             return seen.key
-        lane = self._lane_of_known if key_id in self._known else self._lane_of_others
+        lane = self._lane_of_known if key_id in self._known else self._lanes_of_others.of(suspect=suspect)
         async with lane.turn():
             if (seen := self._fresh(key_id)) is not None:  # read while this one waited
                 return seen.key
@@ -113,19 +112,9 @@ class _Remembered:
         self._seen.pop(key_id, None)
 
 
-class _Lane:
-    def __init__(self, *, at_once: int, waiting: int) -> None:
-        self._free = asyncio.Semaphore(at_once)
-        self._room = at_once + waiting
+def _lane(*, at_once: int, waiting: int) -> Lane:
+    return Lane(at_once=at_once, waiting=waiting, full=_too_many)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Raises StorageError when too many wait already."""
-        if self._room == 0:
-            raise StorageError("too many API keys are being looked up at once; try again in a moment")
-        self._room -= 1
-        try:
-            async with self._free:
-                yield
-        finally:
-            self._room += 1
+
+def _too_many() -> StorageError:
+    return StorageError("too many API keys are being looked up at once; try again in a moment")

@@ -1,5 +1,6 @@
 """JSON Web Tokens of one OpenID issuer."""
 
+import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Collection
@@ -9,10 +10,11 @@ from typing import Any
 import jwt
 
 from claude_agent_http.auth.claims import ClaimRules
+from claude_agent_http.auth.lane import Lane, Lanes
 from claude_agent_http.auth.signing_keys import ALGORITHMS, SigningKeys
 from claude_agent_http.domain.api_key import digest_of
 from claude_agent_http.domain.caller import Caller
-from claude_agent_http.domain.errors import NotAuthenticatedError
+from claude_agent_http.domain.errors import BusyError, NotAuthenticatedError
 from claude_agent_http.ports import Clock
 
 __all__ = ["LEEWAY_SECONDS", "Tokens"]
@@ -45,7 +47,7 @@ class Tokens:
     """Recognizes what looks like a signed token. `algorithms` are some of ALGORITHMS.
 
     A signature costs a fifth of a millisecond, so a token is checked once, and again when the issuer's keys
-    are others.
+    are others. Who tries tokens makes bounded work: one is checked between two moments when others go on.
     """
 
     def __init__(
@@ -64,26 +66,38 @@ class Tokens:
         self._rules = rules
         self._clock = clock
         self._checked: OrderedDict[str, _Checked] = OrderedDict()
+        self._lanes = Lanes(_lane(waiting=1_000), _lane(waiting=256))
         self._issuer = issuer
         self._audience = audience
         self._algorithms = algorithms
 
-    async def recognize(self, shown: str) -> Caller | None:
+    async def recognize(self, shown: str, *, suspect: bool = False) -> Caller | None:
         if _FORM.fullmatch(shown) is None:
             return None
-        digest, now = digest_of(shown), self._clock.now().timestamp()
-        known = self._checked.get(digest)
-        if known is not None and known.edition == self._keys.edition and now < known.until:
-            return known.caller
-        checked = self._checked[digest] = await self._check(shown)
+        digest = digest_of(shown)
+        if (known := self._known(digest)) is not None:
+            return known
+        algorithm, key_id = self._header(shown)
+        # Before the lane: who waits for the issuer must not be in the way of tokens whose key is known.
+        key = await self._keys.find(key_id, algorithm)
+        edition = self._keys.edition
+        async with self._lanes.of(suspect=suspect).turn():
+            await asyncio.sleep(0)
+            if (known := self._known(digest)) is not None:  # checked while this one waited
+                return known
+            checked = self._check(shown, key, algorithm, edition)
+        self._checked[digest] = checked
         if len(self._checked) > _MOST_CHECKED:
             self._checked.popitem(last=False)
         return checked.caller
 
-    async def _check(self, token: str) -> _Checked:
-        algorithm, key_id = self._header(token)
-        key = await self._keys.find(key_id, algorithm)
-        edition = self._keys.edition
+    def _known(self, digest: str) -> Caller | None:
+        known, now = self._checked.get(digest), self._clock.now().timestamp()
+        if known is None or known.edition != self._keys.edition or now >= known.until:
+            return None
+        return known.caller
+
+    def _check(self, token: str, key: jwt.PyJWK, algorithm: str, edition: int) -> _Checked:
         claims = self._claims(token, key, algorithm)
         return _Checked(self._rules.caller(claims), edition, int(claims["exp"]) + LEEWAY_SECONDS)
 
@@ -121,3 +135,11 @@ class Tokens:
                 (said for kind, said in _FAULTS.items() if isinstance(error, kind)), "it makes no sense"
             )
             raise NotAuthenticatedError(f"the token is not valid: {fault}") from None
+
+
+def _lane(*, waiting: int) -> Lane:
+    return Lane(at_once=1, waiting=waiting, full=_too_many)
+
+
+def _too_many() -> BusyError:
+    return BusyError("too many tokens are being checked at once; try again in a moment", retry_after=1)

@@ -325,7 +325,7 @@ async def test_a_page_of_another_origin_asks_first_without_a_credential(tmp_path
 
 async def test_a_database_that_does_not_answer_is_no_refusal(tmp_path):
     class Broken:
-        async def caller(self, credential: str | None) -> Caller:
+        async def caller(self, credential: str | None, *, suspect: bool = False) -> Caller:
             raise StorageError("the database does not answer")
 
     async with serving(tmp_path, authenticator=Broken()) as service:
@@ -388,7 +388,7 @@ async def test_a_stream_goes_on_while_the_database_does_not_answer(wire, hers, k
     async with wire.stream("GET", f"{SESSIONS}/{hers}/events/stream", headers=shown("alice")) as stream:
         good = known.caller
 
-        async def broken(credential: str | None) -> Caller:
+        async def broken(credential: str | None, *, suspect: bool = False) -> Caller:
             asked.set()
             raise StorageError("the database does not answer")
 

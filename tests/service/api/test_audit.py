@@ -10,7 +10,7 @@ from tests.service.api.rig import Service, problem, serving
 
 from claude_agent_http.auth import KnownCallers
 from claude_agent_http.domain.caller import Caller
-from claude_agent_http.domain.errors import StorageError
+from claude_agent_http.domain.errors import IssuerError, StorageError
 
 SESSIONS, CHAT, AUDIT = "/api/v1/sessions", "/api/v1/chat", "/api/v1/admin/audit"
 UNKNOWN = "6f1ed002-ab5a-4d4c-8f0b-0c6e3a1a7f11"
@@ -197,6 +197,22 @@ async def test_a_request_that_fails_is_recorded(client, hers, service):
         (503, "failed"),
         (500, "failed"),
     ]
+
+
+async def test_what_strangers_ask_while_nobody_can_tell_who_they_are_does_not_fill_it(tmp_path):
+    class Away(KnownCallers):
+        async def caller(self, credential: str | None, *, suspect: bool = False) -> Caller:
+            if credential == "token":
+                raise IssuerError("the keys of the tokens' issuer cannot be had now")
+            return await super().caller(credential, suspect=suspect)
+
+    async with serving(tmp_path, authenticator=Away(CALLERS)) as service:
+        client = Client(service)
+        for _ in range(5):
+            problem(await client.ask("token", "POST", SESSIONS, json={}), 503, "issuer_failed")
+        await client.ask("guess", "POST", SESSIONS, json={})
+        assert [one["status"] for one in await client.new()] == [401]
+        await client.close()
 
 
 async def test_pages_and_filters(client, hers):

@@ -122,22 +122,59 @@ async def test_probes_and_documentation_are_never_limited(tmp_path):
 
 async def test_who_guesses_keys_is_stopped(tmp_path):
     async with asking(tmp_path, failures=3) as ask:
-        for guess in ("guess-1", None, "guess-2"):
+        for guess in ("guess-1", "guess-2", "guess-3"):
             problem(await ask.get(guess), 401)
-        problem(await ask.get("guess-3"), 429, "rate_limited")
-        problem(await ask.get("alice"), 429, "rate_limited")  # right, but it may be the guess that fits
-        assert (await ask.get("alice", address="192.0.2.2")).status_code == 200
+        for guess in ("guess-4", "guess-1"):
+            problem(await ask.get(guess), 429, "rate_limited")
+        problem(await ask.get("guess-4", address="192.0.2.2"), 401)
         ask.clock.advance(20)
-        assert (await ask.get("alice")).status_code == 200
+        assert await ask.allowed("guess-5") == 1
 
 
-async def test_who_was_known_before_is_not_shut_out_by_a_guesser(tmp_path):
+async def test_a_guesser_shuts_out_nobody_who_is_known_or_comes_for_the_first_time(tmp_path):
     async with asking(tmp_path, failures=3) as ask:
         assert (await ask.get("alice")).status_code == 200
+        for number in range(10):
+            await ask.get(f"guess-{number}")
+        for who in ("alice", "alice-too", "bob"):
+            assert (await ask.get(who)).status_code == 200
+        problem(await ask.get("guess-0"), 429)
+
+
+async def test_who_shows_nothing_is_asked_for_a_credential_however_often(tmp_path):
+    async with asking(tmp_path, failures=3) as ask:
         for _ in range(10):
+            problem(await ask.get(None), 401, "not_authenticated")
+        assert await ask.allowed("guess") == 3
+        problem(await ask.get(None), 401, "not_authenticated")
+
+
+async def test_strangers_fill_neither_the_log_nor_the_audit(tmp_path, caplog):
+    async with asking(tmp_path, failures=3) as ask:
+        for who in ("guess", None):
+            for _ in range(10):
+                await ask.post(who, SESSIONS, {})
+        audit = (await ask.get("admin", path="/api/v1/admin/audit")).json()["data"]
+    assert [one["status"] for one in audit] == [401] * 6
+    assert [one.getMessage() for one in caplog.records].count("a credential was refused") == 3
+
+
+async def test_what_is_tried_where_much_was_refused_is_known_as_that(tmp_path):
+    told = []
+
+    class Noting(KnownCallers):
+        async def caller(self, credential: str | None, *, suspect: bool = False) -> Caller:
+            told.append((credential, suspect))
+            return await super().caller(credential, suspect=suspect)
+
+    rates = RequestRates(strangers=Rate(Policy("failures", 2), ManualClock()))
+    async with serving(tmp_path, authenticator=Noting(CALLERS), rates=rates) as service:
+        ask = Asking(service.api, ManualClock())
+        for _ in range(3):
             await ask.get("guess")
-        assert (await ask.get("alice")).status_code == 200
-        problem(await ask.get("bob"), 429)
+        await ask.get("alice")
+        await ask.get("alice", address="192.0.2.2")
+    assert told == [("guess", False)] * 2 + [("guess", True), ("alice", True), ("alice", False)]
 
 
 async def test_a_key_that_was_good_and_is_revoked_is_counted_like_others(tmp_path):

@@ -26,7 +26,7 @@ from claude_agent_http.auth.openid import openid_tokens
 from claude_agent_http.auth.signing_keys import ALGORITHMS, SigningKeys
 from claude_agent_http.auth.tokens import LEEWAY_SECONDS, Tokens
 from claude_agent_http.domain.caller import Caller
-from claude_agent_http.domain.errors import IssuerError, NotAuthenticatedError
+from claude_agent_http.domain.errors import BusyError, IssuerError, NotAuthenticatedError
 from claude_agent_http.system.clock import SystemClock
 from claude_agent_http.system.loopback import LoopbackServer
 
@@ -273,6 +273,47 @@ async def test_a_token_is_checked_once_and_again_when_the_keys_are_others(issuer
         await refused(tokens, issuer.token(renamed(1)), "does not have")
         assert await tokens.recognize(hers)
         assert checked == [hers, hers]
+
+
+async def test_who_tries_tokens_makes_bounded_work_and_holds_up_nobody(tokens, issuer, monkeypatch):
+    """Between two checks everything else goes on; those of suspects wait in a line of their own."""
+    head, body, _ = issuer.token().split(".")
+    forged = [f"{head}.{body}.{number:0344d}" for number in range(2_000)]
+    turns, checked_at, decode = 0, [], jwt.decode
+
+    def counted(*given: Any, **options: Any) -> Any:
+        checked_at.append(turns)
+        return decode(*given, **options)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    tries = [asyncio.create_task(tokens.recognize(one, suspect=True)) for one in forged]
+    await asyncio.sleep(0)
+    hers = asyncio.create_task(tokens.recognize(issuer.token()))
+    while not hers.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert (await hers).user_id == "alice"
+    assert turns < 20
+    while not all(one.done() for one in tries):
+        turns += 1
+        await asyncio.sleep(0)
+    assert max(checked_at.count(turn) for turn in set(checked_at)) <= 2
+    ends = [type(one.exception()) for one in tries]
+    assert set(ends) == {NotAuthenticatedError, BusyError}
+    assert len(checked_at) <= 258
+
+
+async def test_a_herd_with_one_new_token_checks_it_once(tokens, issuer, monkeypatch):
+    checked, decode, hers = [], jwt.decode, issuer.token()
+
+    def counted(*given: Any, **options: Any) -> Any:
+        checked.append(given)
+        return decode(*given, **options)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    found = await asyncio.gather(*(tokens.recognize(hers) for _ in range(50)))
+    assert {caller.user_id for caller in found} == {"alice"}
+    assert len(checked) == 1
 
 
 async def test_a_checked_token_still_expires(issuer):

@@ -161,6 +161,31 @@ async def test_who_tries_many_keys_makes_few_reads_at_once_and_holds_up_nobody_w
     assert await stored.recognize(new.text)
 
 
+async def test_suspects_hold_up_nobody_from_elsewhere(stored, keys, give, clock):
+    new, get, reading, most, gate = await give(), keys.get, 0, 0, asyncio.Event()
+
+    async def slow(key_id):
+        nonlocal reading, most
+        if key_id == new.key.id:
+            return await get(key_id)
+        reading += 1
+        most = max(most, reading)
+        await gate.wait()
+        reading -= 1
+        return None
+
+    keys.get = slow
+    tries = [
+        asyncio.create_task(stored.recognize(made(clock.now()).text, suspect=True)) for _ in range(1_000)
+    ]
+    refused = await asyncio.wait_for(_some(tries, 900), 5)
+    assert all(isinstance(task.exception(), StorageError) for task in refused)
+    assert await asyncio.wait_for(stored.recognize(new.text), 5)  # which nobody has read before
+    gate.set()
+    await asyncio.gather(*tries, return_exceptions=True)
+    assert most == 2
+
+
 async def _some(tasks, count):
     await until(lambda: sum(task.done() for task in tasks) >= count)
     return [task for task in tasks if task.done()]
