@@ -70,7 +70,7 @@ def prctl(option: int, value: int, more: int = 0) -> bool:
     Raises nothing."""
     if _prctl is None:
         return False
-    result: int = _prctl(_Long(option), _Long(value), _Long(more), _ZERO, _ZERO)
+    result: int = _prctl(option, value, more, 0, 0)
     return result & 0xFFFFFFFF == 0  # It returns an `int`, which leaves the upper half open.
 
 
