@@ -33,6 +33,7 @@ class Attack:
     by: str = ""
     planted: str = ""
     control: str = ""
+    without: str = ""
     remains: str = ""
 
 
@@ -42,7 +43,11 @@ def _load() -> tuple[Attack, ...]:
 
 
 def _attack(group: str, fields: dict[str, Any]) -> Attack:
-    texts = {key: fields[key] for key in ("name", "by", "planted", "control", "remains") if key in fields}
+    texts = {
+        key: fields[key]
+        for key in ("name", "by", "planted", "control", "without", "remains")
+        if key in fields
+    }
     tool, given = _use(fields)
     if "model" in fields:
         texts["control"] = _request({"token": "$ANTHROPIC_API_KEY"})

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from tests.adversarial.attacks import Attack
+from tests.adversarial.site import open_site
 from tests.service.e2e.client import Client, bash, script
 from tests.service.e2e.service_process import ServiceProcess, Services
 
@@ -40,16 +41,16 @@ class Range:
         self.service = service
         self.names = names
         self.session = session
-        self._client = client
+        self.client = client
 
     async def run(self, attacks: Iterable[Attack], *, controls: bool) -> dict[str, Outcome]:
         """All of them in one turn of eve's agent; with `controls`, those where there are any."""
         chosen = [(attack, attack.control if controls else "") for attack in attacks]
         steps = [bash(self._filled(control)) if control else self._step(attack) for attack, control in chosen]
-        answer = await self._client.chat(self.session, script(*steps), _TURN_SECONDS)
+        answer = await self.client.chat(self.session, script(*steps), _TURN_SECONDS)
         assert answer.status_code == 200, answer.text
         said = [
-            _text(event) for event in await self._client.last_turn(self.session) if event["type"] in _RESULTS
+            _text(event) for event in await self.client.last_turn(self.session) if event["type"] in _RESULTS
         ]
         assert len(said) == len(steps), "a tool gave no result"
         return {
@@ -58,11 +59,11 @@ class Range:
 
     async def say_in_bash(self, command: str) -> None:
         """Eve's agent runs it."""
-        await self._client.say(self.session, script(bash(command)))
+        await self.client.say(self.session, script(bash(command)))
 
     async def recall(self, session: str) -> str:
         """What the model knows of a conversation."""
-        return await self._client.recall(session)
+        return await self.client.recall(session)
 
     def _step(self, attack: Attack) -> dict[str, Any]:
         given = {
@@ -90,13 +91,15 @@ async def open_range(isolation: str) -> AsyncIterator[Range]:
                 None, CLAUDE_AGENT_CONFIG="agent/config.yaml", ANTHROPIC_API_KEY_FILE="agent/key"
             )
             _configure(service.folder, model.url, isolation)
-            service.start()
-            async with Client(service.url) as client:
-                with _sockets(service.folder) as sockets:
+            with _sockets(service.folder) as sockets, open_site(service.folder / "agent") as site:
+                service.env["NODE_EXTRA_CA_CERTS"] = str(site.certificate)
+                service.start()
+                async with Client(service.url) as client:
                     session = await client.create("eve")
                     names = await _targets(service, client) | sockets
                     await client.say(session, "hello")
                     names |= {"own": service.users / "eve", "launcher": service.launcher("eve").pid}
+                    names |= {"site": site.url, "visited": site.visited}
                     yield Range(service, client, names, session)
     finally:
         services.end()
@@ -120,6 +123,8 @@ def _configure(folder: Path, model: str, isolation: str) -> None:
     (folder / "agent").mkdir()
     (folder / "agent" / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "agent" / "key").write_text(KEY)
+    (folder / "agent" / "bindings" / "database").mkdir(parents=True)
+    (folder / "agent" / "bindings" / "database" / "password").write_text("BOUND-PASSWORD")
 
 
 async def _targets(service: ServiceProcess, client: Client) -> dict[str, Any]:
@@ -145,7 +150,9 @@ async def _targets(service: ServiceProcess, client: Client) -> dict[str, Any]:
         "database": service.folder / "sessions.db",
         "config": service.folder / "agent" / "config.yaml",
         "key_file": service.folder / "agent" / "key",
+        "bindings": service.folder / "agent" / "bindings",
         "stale_token": stale,
+        "bob_token": service.cli("bob").environ()["ANTHROPIC_API_KEY"],
         "python": PYTHON,
         "ptrace": _PTRACE[os.uname().machine],
         **NUMBERS[os.uname().machine],
