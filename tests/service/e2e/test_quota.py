@@ -32,3 +32,12 @@ async def test_a_user_beyond_the_quota_makes_room_and_goes_on(services: Services
         assert (await client.http.delete(file)).status_code == 204
         said = await client.say(session, "hello")
         assert said
+
+
+async def test_without_a_quota_a_user_goes_on_filling_the_disk(services: Services) -> None:
+    service = services.start(CLAUDE_AGENT_PRESTART="false")
+    async with Client(service.url) as client:
+        session = await client.create("ann")
+        for number in range(2):
+            await client.say(session, script(bash(f"head -c 30000000 /dev/zero > big{number}.bin")))
+    assert sum(file.stat().st_size for file in (service.users / "ann").glob("big*")) == 60_000_000

@@ -111,3 +111,14 @@ async def _answered_within(asking, seconds: float) -> bool:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return done
+
+
+async def test_a_token_of_another_replica_opens_nothing(rig: Rig, model: Model):
+    await rig.start()
+    other = await Rig(model, rig.source).start()
+    async with other.stack, other.agent() as elsewhere:
+        async with httpx.AsyncClient(base_url=rig.url) as stranger:
+            answer = await stranger.post(PATH, json=ASKED, headers={"x-api-key": elsewhere.token})
+        assert (await elsewhere.ask()).status_code == 200
+    assert answer.status_code == 401
+    assert len(model.seen) == 1
