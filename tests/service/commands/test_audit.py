@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from tests.service.commands.program import run, run_in_terminal
 from tests.service.store.values import START
+from typer.testing import CliRunner
 
+from claude_agent_http.commands.cli import app
 from claude_agent_http.domain.audit import AuditEntry, CallerKind
 from claude_agent_http.store import sqlite_store
 from claude_agent_http.system import SystemClock
@@ -47,14 +49,17 @@ async def service_with(tmp_path: Path, *entries: AuditEntry) -> AsyncIterator[di
     await store.close()
 
 
-def rows(tmp_path: Path, env: dict[str, str], *arguments: str) -> list[dict[str, object]]:
-    ended = run("audit", "--json", *arguments, cwd=tmp_path, env=env)
-    assert ended.returncode == 0, ended.stderr
+def rows(env: dict[str, str], *arguments: str) -> list[dict[str, object]]:
+    """In this process, for there are many."""
+    ended = CliRunner().invoke(app, ["audit", "--json", *arguments], env=env)
+    assert ended.exit_code == 0, ended.output
     found: list[dict[str, object]] = json.loads(ended.stdout)
     return found
 
 
-async def test_every_filter_of_the_route(tmp_path: Path) -> None:
+async def test_every_filter_of_the_route(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLAUDE_AGENT_CONTAINER", "no")
     entries = (entry(1), entry(2, 404, "bob"), entry(3, 503, credential="file:ci"), entry(4, 422))
     async with service_with(tmp_path, *entries) as env:
         for arguments, wanted in (
@@ -69,9 +74,9 @@ async def test_every_filter_of_the_route(tmp_path: Path) -> None:
             (["--limit", "2"], [4, 3]),
             (["--user", "nobody"], []),
         ):
-            found = await asyncio.to_thread(rows, tmp_path, env, *arguments)
+            found = await asyncio.to_thread(rows, env, *arguments)
             assert [row["id"] for row in found] == [f"aud_{number:05}" for number in wanted], arguments
-        [one] = await asyncio.to_thread(rows, tmp_path, env, "--user", "bob")
+        [one] = await asyncio.to_thread(rows, env, "--user", "bob")
     assert (one["result"], one["status"], one["route"], one["caller"]) == ("denied", 404, ROUTE, "any_user")
     assert one["at"] == (START + timedelta(hours=2)).isoformat()
 
