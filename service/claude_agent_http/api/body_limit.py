@@ -16,23 +16,32 @@ __all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "BodyLimit"]
 MAX_BODY_BYTES = 2_097_152  # 100,000 characters take 1.2 MB when each is escaped as two surrogates
 BODY_SECONDS = 30.0
 _UPLOAD_SECONDS = 3600.0
+_UPLOAD_BYTES_A_SECOND = 8192  # what a slow line of a phone carries
 _UPLOAD_PATH = re.compile(r"/api/v1/sessions/[^/]+/files/.*")
 
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """`seconds` for the whole body, `silence` at most between two pieces of it. `hint` is what to do."""
+    """`seconds` for the whole body, `silence` at most between two pieces of it, and on average at least
+    `bytes_a_second` behind the first `silence`, 0 for any. `hint` is what to do."""
 
     bytes: int
     seconds: float
     silence: float
     hint: str
+    bytes_a_second: int = 0
+
+    def patience(self, taken: int, waited: float) -> float:
+        """How many seconds the next piece may take, after so many bytes and so long a wait for them."""
+        if not self.bytes_a_second:
+            return self.silence
+        return min(self.silence, self.silence + taken / self.bytes_a_second - waited)
 
 
 class BodyLimit:
     """413 for a declared length above the limit, and for a stream as soon as it passes it; 408 for a body
     that has not come whole in `seconds`. An uploaded file has a limit of its own, and may take an hour as
-    long as something comes every `seconds`.
+    long as something comes every `seconds`, and 8 KB a second on average.
 
     Starlette's own limit answers with plain text; every error of ours is a problem.
     """
@@ -41,7 +50,7 @@ class BodyLimit:
         self._app = app
         self._json = _Limit(MAX_BODY_BYTES, seconds, seconds, "send a shorter message")
         hint = "the setting api.max_upload_mb allows no more for a file"
-        self._upload = _Limit(upload_bytes, _UPLOAD_SECONDS, seconds, hint)
+        self._upload = _Limit(upload_bytes, _UPLOAD_SECONDS, seconds, hint, _UPLOAD_BYTES_A_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,17 +73,21 @@ def _declared(scope: Scope) -> int:
 
 
 def _limited(receive: Receive, limit: _Limit) -> Receive:
-    """Only the body has a limit: what comes after it is that the client went away."""
+    """Only the body has a limit: what comes after it is that the client went away. The average counts the
+    time that is waited for the client alone, not what we take for what came."""
     loop = asyncio.get_running_loop()
-    taken, whole, deadline = 0, False, loop.time() + limit.seconds
+    taken, waited, whole, deadline = 0, 0.0, False, loop.time() + limit.seconds
 
     async def take() -> Message:
-        nonlocal taken, whole
+        nonlocal taken, waited, whole
+        began = loop.time()
+        until = None if whole else min(deadline, began + limit.patience(taken, waited))
         try:
-            async with asyncio.timeout_at(None if whole else min(deadline, loop.time() + limit.silence)):
+            async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError:
             raise _too_slow(limit) from None
+        waited += loop.time() - began
         taken += len(message.get("body", b""))
         whole = whole or not message.get("more_body", False)
         if taken > limit.bytes:
@@ -88,7 +101,8 @@ def _too_slow(limit: _Limit) -> HTTPException:
     said = f"the body did not come whole within {limit.silence:g} s; send it again"
     if limit.silence < limit.seconds:
         said = (
-            f"the file came too slowly: nothing for {limit.silence:g} s, or not all in an hour; send it again"
+            f"the file came too slowly: nothing for {limit.silence:g} s, less than {limit.bytes_a_second} "
+            "bytes a second, or not all in an hour; send it again"
         )
     return HTTPException(408, said, {"Connection": "close"})  # the rest of it is not waited for
 

@@ -38,7 +38,7 @@ _MEANINGS = {
     402: "The session's budget is spent; no time gives it another.",
     403: "The caller may not do this; `errors` names the value that is not theirs, if it is one.",
     404: "There is no such session that is open to the caller, no such key, or nothing at this path.",
-    408: "The body did not come whole within 30 s, or nothing more of a file did.",
+    408: "The body did not come whole within 30 s, or a file came too slowly.",
     409: (
         "The session is closed, the id or key was used with other values, the path is no file's, or the "
         "approval was decided otherwise or is over."

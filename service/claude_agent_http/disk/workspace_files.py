@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -12,15 +13,16 @@ from claude_agent_http.disk.entries import Parts, list_entries
 from claude_agent_http.disk.files import Reading, Writing, opened_below, remove, translated
 from claude_agent_http.disk.leftover import is_temporary
 from claude_agent_http.disk.opened import reached
+from claude_agent_http.disk.places import Places
 from claude_agent_http.disk.workspaces import check_part, check_user, checked_parts
-from claude_agent_http.domain.errors import BusyError, FilesElsewhereError, InvalidInputError
+from claude_agent_http.domain.errors import FilesElsewhereError, InvalidInputError
 from claude_agent_http.domain.file import FileEntry, FileListing, Written
 from claude_agent_http.domain.session import Session
 
 __all__ = ["FolderFiles", "OpenFile"]
 
 _THREADS = 8
-_MOST_AT_ONCE = 64
+_MOST, _OF_ONE_USER = 64, 8
 _CHUNK_BYTES = 256 * 1024
 _MAX_PATH = 1000
 _MAX_PARTS = 32
@@ -38,12 +40,14 @@ class FolderFiles:
     """See `api.files_port`. Folders lie below `base` as `FolderWorkspaces` has them.
 
     A step of work (one chunk, one page) takes a thread; a client that is slow holds none, but a place among
-    those who are served at once."""
+    the transfers. What is one step has places of its own: they are never held for long. `most` places there
+    are of each kind, `of_one_user` of them for one user."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, *, most: int = _MOST, of_one_user: int = _OF_ONE_USER) -> None:
         self._base = base
         self._threads = ThreadPoolExecutor(_THREADS, "workspace-files")
-        self._taken = 0
+        self._transfers = Places("files that are read or written", most, of_one_user)
+        self._steps = Places("folders that are listed and files that are deleted", most, of_one_user)
 
     def close(self) -> None:
         """Waits for the steps under way."""
@@ -59,7 +63,7 @@ class FolderFiles:
             with self._workspace(session) as folder, opened_below(folder, base) as inner:
                 return list_entries(inner, base, recursive=recursive, limit=limit, after=behind)
 
-        with self._place():
+        with self._steps.one(session.user_id):
             return await self._done(step, path)
 
     async def open(self, session: Session, path: str) -> "OpenFile":
@@ -69,13 +73,13 @@ class FolderFiles:
             with self._workspace(session) as folder:
                 return Reading(folder, parts)
 
-        self._take_place()
+        self._transfers.take(session.user_id)
         try:
             reading = await self._opened(step, path)
         except BaseException:
-            self._give_place()
+            self._transfers.give_back(session.user_id)
             raise
-        return OpenFile(reading, self._in_thread, self._give_place)
+        return OpenFile(reading, self._in_thread, partial(self._transfers.give_back, session.user_id))
 
     async def write(
         self, session: Session, path: str, chunks: AsyncIterable[bytes], *, overwrite: bool
@@ -86,7 +90,7 @@ class FolderFiles:
             with self._workspace(session) as folder:
                 return Writing(folder, parts, overwrite=overwrite)
 
-        with self._place():
+        with self._transfers.one(session.user_id):
             writing = await self._opened(step, path)
             try:
                 async for chunk in chunks:
@@ -102,7 +106,7 @@ class FolderFiles:
             with self._workspace(session) as folder:
                 remove(folder, parts)
 
-        with self._place():
+        with self._steps.one(session.user_id):
             await self._done(step, path)
 
     @contextmanager
@@ -119,22 +123,6 @@ class FolderFiles:
             except OSError:
                 raise elsewhere from None
             yield folder
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        self._take_place()
-        try:
-            yield
-        finally:
-            self._give_place()
-
-    def _take_place(self) -> None:
-        if self._taken >= _MOST_AT_ONCE:
-            raise BusyError("too many files are read or written just now; try again soon", retry_after=1)
-        self._taken += 1
-
-    def _give_place(self) -> None:
-        self._taken -= 1
 
     async def _opened(self, step: Callable[[], _Handle], path: str) -> _Handle:
         """Who is cancelled meanwhile leaves nothing open."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -124,6 +126,35 @@ async def test_a_body_that_does_not_come_is_not_waited_for(service):
     status, _, body = answer.decode().partition("\r\n")
     assert status.startswith("HTTP/1.1 408 ")
     assert "the body did not come whole within 0.2 s" in body
+
+
+async def trickled(size: int, pause: float, times: int) -> AsyncIterator[bytes]:
+    for _ in range(times):
+        yield b"x" * size
+        await asyncio.sleep(pause)  # the attack is slowness itself
+
+
+async def test_a_file_that_trickles_in_is_not_waited_for(service, create):
+    """Something comes all the time, and far too little; a steady one may take longer than its first pause."""
+    async with (
+        LoopbackServer(BodyLimit(service.api, seconds=0.3, upload_bytes=10**6)) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=10) as client,
+    ):
+        address = f"{SESSIONS}/{await create(client)}/files/a"
+        reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
+        writer.write(f"PUT {address} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n".encode())
+        answer = asyncio.create_task(reader.read())
+        async for byte in trickled(1, 0.05, 100):
+            if answer.done():
+                break
+            writer.write(byte)
+        assert (await answer).startswith(b"HTTP/1.1 408 ")
+        assert b"bytes a second" in answer.result()
+        writer.close()
+        assert os.listdir(service.folder / "alice") == []
+        steady = await client.put(address, content=trickled(5_000, 0.05, 20))
+        assert steady.status_code == 201
+        assert steady.json()["size"] == 100_000
 
 
 async def test_who_waits_for_an_answer_has_sent_the_body(service, create):

@@ -1,7 +1,8 @@
 """A session's workspace and its files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,12 @@ def session(work: Path) -> Session:
 
 
 @pytest.fixture
-def files(base: Path) -> Iterator[FolderFiles]:
-    made = FolderFiles(base)
-    yield made
-    made.close()
+def make_files(base: Path) -> Iterator[Callable[..., FolderFiles]]:
+    """`make_files(most=2)`."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(closing(FolderFiles(base, **options)))
+
+
+@pytest.fixture
+def files(make_files: Callable[..., FolderFiles]) -> FolderFiles:
+    return make_files()

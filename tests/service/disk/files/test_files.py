@@ -9,12 +9,14 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.service.disk.files.asked import content, listed, paths, pieces
 from tests.waiting import until
 
 from claude_agent_http.disk import workspace_files
+from claude_agent_http.disk.entries import list_entries
 from claude_agent_http.domain.errors import (
     BusyError,
     FileExistsAlreadyError,
@@ -283,8 +285,8 @@ async def test_a_full_disk_is_told_and_nothing_is_left(files, session, work):
     await files.write(session, "small", pieces(b"x"), overwrite=True)
 
 
-async def test_too_many_at_once_are_sent_away(files, session, work, monkeypatch):
-    monkeypatch.setattr(workspace_files, "_MOST_AT_ONCE", 2)
+async def test_too_many_at_once_are_sent_away(make_files, session, work):
+    files = make_files(most=2)
     (work / "a").write_text("x")
     first, second = [await files.open(session, "a") for _ in range(2)]
     with pytest.raises(BusyError):
@@ -296,6 +298,58 @@ async def test_too_many_at_once_are_sent_away(files, session, work, monkeypatch)
         await files.open(session, "b")
     await (await files.open(session, "a")).close()
     await second.close()
+
+
+async def test_one_user_cannot_take_the_places_of_all(make_files, session, base):
+    files = make_files(most=4, of_one_user=2)
+    bob = replace(session, id="bob-1", user_id="bob", subdir=None, cwd=str(base / "bob"))
+    (base / "bob").mkdir()
+    never, begun = asyncio.Event(), 0
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal begun
+        begun += 1
+        yield b"x"
+        await never.wait()
+
+    uploads = [
+        asyncio.create_task(files.write(session, f"slow{n}", slow(), overwrite=True)) for n in range(2)
+    ]
+
+    await until(lambda: begun == 2)
+    for attempt in (files.open(session, "a"), files.write(session, "b", pieces(b"x"), overwrite=True)):
+        with pytest.raises(BusyError, match="2 files that are read or written of one user"):
+            await attempt
+    await files.write(bob, "b", pieces(b"y"), overwrite=True)
+    assert await content(files, bob, "b") == b"y"
+    for each, name in ((session, "mine"), (bob, "b")):
+        (Path(each.cwd) / name).touch()
+        assert name in await paths(files, each)
+        await files.delete(each, name)
+    for upload in uploads:
+        upload.cancel()
+    await asyncio.gather(*uploads, return_exceptions=True)
+    await files.write(session, "again", pieces(b"x"), overwrite=True)
+
+
+async def test_lists_of_a_slow_disk_are_bounded_for_each_user(make_files, session, work, monkeypatch):
+    files = make_files(most=4, of_one_user=2)
+    let_go = threading.Event()
+
+    def slow(*given: Any, **options: Any) -> Any:
+        let_go.wait(10)
+        return list_entries(*given, **options)
+
+    monkeypatch.setattr(workspace_files, "list_entries", slow)
+    lists = [asyncio.create_task(paths(files, session)) for _ in range(2)]
+    await asyncio.sleep(0)
+    (work / "a").touch()
+    with pytest.raises(BusyError, match="2 folders that are listed"):
+        await files.delete(session, "a")
+    assert await content(files, session, "a") == b""
+    let_go.set()
+    assert await asyncio.gather(*lists) == [["a"], ["a"]]
+    await files.delete(session, "a")
 
 
 async def test_no_descriptor_stays_open(files, session, work):
