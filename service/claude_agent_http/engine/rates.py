@@ -1,7 +1,8 @@
 """How often each user may do something: in memory, so each replica counts what it is asked itself."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from claude_agent_http.domain.errors import RateLimitedError
@@ -64,11 +65,23 @@ class TurnRates:
     tokens: Rate | None = None
     is_metered: bool = False
 
-    def check(self, user_id: str) -> None:
-        """Raises RateLimitedError when the user may begin no turn now."""
-        for rate in (self.turns, self.tokens):
-            if rate is not None:
-                rate.check(user_id)
+    @contextmanager
+    def beginning(self, user_id: str) -> Iterator[None]:
+        """Count a turn before it begins: of many at once not all shall find the same one free. One that is
+        refused inside counts as none; one whose caller waits no longer may begin all the same, and counts.
+
+        Raises RateLimitedError, with nothing counted, when the user may begin none now.
+        """
+        if self.tokens is not None:
+            self.tokens.check(user_id)
+        if self.turns is not None:
+            self.turns.take(user_id)
+        try:
+            yield
+        except Exception:
+            if self.turns is not None:
+                self.turns.charge(user_id, -1)
+            raise
 
     def used(self, user_id: str, spending: Spending) -> None:
         """Count the tokens of those kinds that the model API limits too."""
@@ -76,9 +89,7 @@ class TurnRates:
             self.tokens.charge(user_id, spending.limited_tokens)
 
     def began(self, turn: Turn, *, is_here: bool) -> None:
-        """Count the turn, and its tokens where nobody else tells of them. `is_here`: it runs here."""
-        if self.turns is not None:
-            self.turns.charge(turn.user_id, 1)
+        """Count the turn's tokens where nobody else tells of them. `is_here`: it runs here."""
         if (tokens := self.tokens) is not None and not (self.is_metered and is_here):
             turn.ended.add_done_callback(lambda ended: _count(tokens, turn.user_id, ended.result()))
 

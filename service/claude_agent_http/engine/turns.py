@@ -11,7 +11,7 @@ from claude_agent_http.domain.errors import (
     TurnTimeoutError,
 )
 from claude_agent_http.domain.event import Event
-from claude_agent_http.domain.session import SessionPhase, SessionStatus
+from claude_agent_http.domain.session import Session, SessionPhase, SessionStatus
 from claude_agent_http.domain.telemetry import Refusal
 from claude_agent_http.domain.turn import TurnEnd
 from claude_agent_http.engine.budgets import Budgets
@@ -63,10 +63,13 @@ class Turns:
         turn = Turn(self._ids.event_id(), session_id, text, deadline)
         try:
             async with asyncio.timeout_at(deadline):
-                is_here = await self._opened_here(turn)
-                if not is_here:
-                    turn = Turn(self._ids.event_id(), session_id, text, deadline, user_id=turn.user_id)
-                    await self._elsewhere.open(turn)
+                session = await self._usable_session(session_id)
+                turn.user_id = session.user_id
+                with self._rates.beginning(session.user_id):
+                    is_here = await self._opened_here(turn, session)
+                    if not is_here:
+                        turn = Turn(self._ids.event_id(), session_id, text, deadline, user_id=turn.user_id)
+                        await self._elsewhere.open(turn)
         except TimeoutError:
             turn.interrupt(TIMEOUT)
             self._telemetry.message_refused(Refusal.TIMEOUT)
@@ -107,15 +110,16 @@ class Turns:
         events = await events_behind(self._store.events, turn.session_id, turn.opened.result().seq - 1)
         return [event for event in events if event.turn_id == turn.id]
 
-    async def _opened_here(self, turn: Turn) -> bool:
-        """False when another replica has the session."""
-        session = self._live.session(turn.session_id) or await self._store.sessions.get(turn.session_id)
+    async def _usable_session(self, session_id: str) -> Session:
+        session = self._live.session(session_id) or await self._store.sessions.get(session_id)
         if session.status is not SessionStatus.ACTIVE:
             raise SessionClosedError(session.id)
         if self._live.draining:
             raise DrainingError
-        turn.user_id = session.user_id
-        self._rates.check(session.user_id)
+        return session
+
+    async def _opened_here(self, turn: Turn, session: Session) -> bool:
+        """False when another replica has the session."""
         await self._quota.check(session.user_id)
         if self._budgets is not None:
             await self._budgets.check(session.user_id, session.id)

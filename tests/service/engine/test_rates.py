@@ -1,5 +1,6 @@
 """How often users may begin turns, and what is counted of them."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from claude_agent_http.domain.errors import RateLimitedError, SessionBusyError
 from claude_agent_http.domain.rate import Policy
 from claude_agent_http.domain.usage import Spending
-from claude_agent_http.engine import Rate, TurnRates
+from claude_agent_http.engine import Limits, Rate, TurnRates
+from claude_agent_http.engine.turn import Turn
 from claude_agent_http.runtime.fake import Hang
 from claude_agent_http.system.clock import ManualClock
 
 REQUESTS = Policy("requests", 6)
+LIMITS = Limits(prestart=False, interrupt_grace_seconds=0.3, max_turns_at_once=50, max_live_per_user=50)
 
 
 def used(rate: Rate, key: str = "alice") -> int:
@@ -117,6 +120,32 @@ async def test_a_message_that_began_no_turn_counts_as_none(make_harness):
             with pytest.raises(SessionBusyError):
                 await harness.turn(session, "more")
         await harness.turn(await harness.session(), "hang")
+
+
+async def test_many_at_once_get_no_more_turns_than_one_after_another(make_harness):
+    rates = TurnRates(turns=Rate(Policy("turns", 3), ManualClock()))
+    async with make_harness(LIMITS, rates=rates) as harness:
+        sessions = [await harness.session() for _ in range(12)]
+        asked = await asyncio.gather(
+            *(harness.turn(session, "hi") for session in sessions), return_exceptions=True
+        )
+        assert sum(isinstance(one, RateLimitedError) for one in asked) == 9
+        ends = [await harness.engine.wait(one, 10) for one in asked if isinstance(one, Turn)]
+        assert [end.error for end in ends] == [None] * 3
+
+
+async def test_turns_that_are_refused_at_once_leave_their_part_to_others(make_harness):
+    """Of many messages to one session, one begins a turn; the rest of the limit is still there."""
+    rates = TurnRates(turns=Rate(Policy("turns", 3), ManualClock()))
+    async with make_harness(LIMITS, rates=rates) as harness:
+        harness.runtimes.play = lambda _: (Hang(),)
+        session = await harness.session()
+        asked = await asyncio.gather(*(harness.turn(session, "hi") for _ in range(3)), return_exceptions=True)
+        assert sum(isinstance(one, SessionBusyError) for one in asked) == 2
+        for _ in range(2):
+            await harness.turn(await harness.session(), "hi")
+        with pytest.raises(RateLimitedError):
+            await harness.turn(await harness.session(), "hi")
 
 
 async def test_tokens_are_counted_at_the_end_of_a_turn(make_harness):
