@@ -37,6 +37,7 @@ _VIOLATIONS = {
     "http-client": [
         ("claude_agent_http/runtime/bad.py", "import httpx"),
         ("claude_agent_http/runtime/bad.py", "import httpx2"),
+        ("claude_agent_http/runtime/bad.py", "import aiohttp"),
     ],
     "tokens": [("claude_agent_http/engine/bad.py", "import jwt")],
     "kubernetes": [

@@ -1,125 +1,141 @@
-"""The one HTTP client that speaks to the model API; httpx's errors end here."""
+"""The one HTTP client that speaks to the model API."""
 
+import asyncio
+import io
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
-import httpx
+import aiohttp
+import certifi
+from yarl import URL
 
+from claude_agent_http.gateway.failed import UpstreamError, upstream_error
+from claude_agent_http.gateway.proxies import Proxies, ProxyKindError
 from claude_agent_http.gateway.upstream import Upstream
 
-__all__ = ["UpstreamClient", "UpstreamError", "told"]
+__all__ = ["UpstreamAnswer", "UpstreamClient"]
 
-_POOL_SECONDS = 10.0
+_PLACE_SECONDS = 10.0
 _IDLE_SECONDS = 60.0
-_MOST_CONNECTIONS = 500
-_MOST_IDLE = 50
-_LOCAL = ("127.0.0.1", "localhost", "[::1]")
+_MOST_AT_ONCE = 500
+_MOST_HEAD_BYTES = 64 * 1024
+# aiohttp writes a longer text of bytes in one go, and warns that this holds the loop.
+_MOST_AS_BYTES = 1024 * 1024
+# What it would add by itself: only what an agent sent, and the credential, is for the model API.
+_NOT_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
-class UpstreamError(Exception):
-    """No whole answer. `status` stands for it in HTTP, `reason` is one word for the log."""
+class UpstreamAnswer:
+    """One whose status and headers are there, and whose body comes."""
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
+    def __init__(self, received: aiohttp.ClientResponse, address: str) -> None:
+        self.status = received.status
+        self.headers = received.raw_headers
+        self.content_type = received.headers.get("content-type", "")
+        self.is_redirect = 300 <= received.status < 400 and "location" in received.headers
+        self._body = received.content
+        self._address = address
+
+    async def read(self) -> bytes:
+        """What has come of the body, once there is something; empty at its end. Raises UpstreamError."""
+        try:
+            return await self._body.readany()
+        except aiohttp.ClientError as error:
+            raise upstream_error(error, self._address) from None
 
 
 class UpstreamClient:
     """`async with` it. `silence_seconds` limits the wait for an answer's first byte and for each next."""
 
     def __init__(self, *, connect_seconds: float, silence_seconds: float) -> None:
-        self._client = httpx.AsyncClient(
-            http2=False,
-            follow_redirects=False,
-            verify=_trusted(os.environ),
-            # An upstream on this machine is not behind the proxy that leads out of it.
-            mounts={f"all://{host}": None for host in _LOCAL},
-            limits=httpx.Limits(
-                max_connections=_MOST_CONNECTIONS,
-                max_keepalive_connections=_MOST_IDLE,
-                keepalive_expiry=_IDLE_SECONDS,
-            ),
-            timeout=httpx.Timeout(silence_seconds, connect=connect_seconds, pool=_POOL_SECONDS),
-        )
-        self._client.headers.clear()
+        self._timeout = aiohttp.ClientTimeout(connect=connect_seconds, sock_read=silence_seconds)
+        self._proxies = Proxies()
+        self._trusted = _trusted(os.environ)
+        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "UpstreamClient":
+        # Only in here, because a connector belongs to the loop that runs when it is made.
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted, keepalive_timeout=_IDLE_SECONDS)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=_NOT_ADDED,
+            timeout=self._timeout,
+            max_line_size=_MOST_HEAD_BYTES,
+            max_field_size=_MOST_HEAD_BYTES,
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     @asynccontextmanager
     async def post(
         self, upstream: Upstream, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> AsyncIterator[httpx.Response]:
-        """The answer as soon as its headers are there; read its body inside `told`. Raises UpstreamError."""
-        url = upstream.target(path, query)
-        request = self._client.build_request("POST", url, headers=[*headers, *upstream.headers], content=body)
-        with told(upstream):
-            answer = await self._client.send(request, stream=True)
+    ) -> AsyncIterator[UpstreamAnswer]:
+        """The answer as soon as its headers are there. Raises UpstreamError."""
+        async with self._place():
+            received = await self._sent(upstream, path, query, headers, body)
+            try:
+                yield UpstreamAnswer(received, upstream.address)
+            finally:
+                received.close()  # A connection whose answer was read to its end is kept all the same.
+
+    async def _sent(
+        self, upstream: Upstream, path: str, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("a client that was not entered")
+        url = URL(upstream.target(path, query), encoded=True)
         try:
-            yield answer
-        finally:
-            await answer.aclose()
-
-
-@contextmanager
-def told(upstream: Upstream) -> Iterator[None]:
-    """In here whatever httpx raises is raised as UpstreamError."""
-    try:
-        yield
-    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        raise _translated(error, upstream.address) from None
-
-
-def _translated(error: Exception, address: str) -> UpstreamError:
-    match error:
-        case httpx.ConnectTimeout():
-            return UpstreamError(
-                504, "connect_timeout", f"the model API at {address} cannot be reached in time"
+            return await self._session.post(
+                url,
+                headers=[(_text(name), _text(value)) for name, value in (*headers, *upstream.headers)],
+                data=body if len(body) <= _MOST_AS_BYTES else io.BytesIO(body),
+                proxy=self._proxy(url, upstream.address),
+                allow_redirects=False,
             )
-        case httpx.ConnectError():
-            return _unreachable(error, address)
-        case httpx.PoolTimeout():
-            return UpstreamError(503, "pool_full", "too many requests to the model API are under way")
-        case httpx.TimeoutException():
-            return UpstreamError(504, "silent", f"the model API at {address} did not answer in time")
-        case httpx.ProxyError():
-            return UpstreamError(502, "proxy", f"the proxy before the model API at {address} refused")
-    return UpstreamError(502, "broken", f"the connection to the model API at {address} broke")
+        except aiohttp.ClientError as error:
+            raise upstream_error(error, upstream.address) from None
+
+    def _proxy(self, url: URL, address: str) -> URL | None:
+        try:
+            return self._proxies.before(url)
+        except ProxyKindError as error:
+            message = f"the proxy before the model API at {address} is a {error} proxy; only HTTP is spoken"
+            raise UpstreamError(502, "proxy", message) from None
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_PLACE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            message = "too many requests to the model API are under way"
+            raise UpstreamError(503, "pool_full", message) from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
 
-def _unreachable(error: Exception, address: str) -> UpstreamError:
-    """Refused, unknown and untrusted are told apart: each is mended elsewhere."""
-    said = _chain(error)
-    if any(isinstance(one, ssl.SSLError) for one in said):
-        return UpstreamError(502, "tls", f"the model API at {address} cannot be trusted (TLS)")
-    if any(isinstance(one, ConnectionRefusedError) for one in said):
-        return UpstreamError(502, "refused", f"the model API at {address} refuses connections")
-    return UpstreamError(502, "unreachable", f"the model API at {address} cannot be reached")
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """The error and what it came from, groups included."""
-    found: list[BaseException] = []
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is None or one in found:
-            continue
-        found.append(one)
-        left += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
-    return found
+def _text(part: bytes) -> str:
+    """aiohttp encodes it as UTF-8 again."""
+    return part.decode("utf-8", "replace")
 
 
 def _trusted(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """What httpx trusts, SSL_CERT_FILE and SSL_CERT_DIR heard, and what the CLI was told by
-    NODE_EXTRA_CA_CERTS when it still spoke to the model API by itself."""
-    context = httpx.create_ssl_context()
+    """Whom httpx trusts, which the rest of the service asks with; and the authorities that the CLI was told
+    by NODE_EXTRA_CA_CERTS when it still spoke to the model API by itself."""
+    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
+    if file or folder:
+        context = ssl.create_default_context(cafile=file or None, capath=None if file else folder)
+    else:
+        context = ssl.create_default_context(cafile=certifi.where())
     if extra := environ.get("NODE_EXTRA_CA_CERTS"):
         context.load_verify_locations(extra)
     return context

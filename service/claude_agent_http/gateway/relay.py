@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import anyio
-import httpx
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -17,7 +16,8 @@ from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.domain.turn import ErrorKind
 from claude_agent_http.gateway.asked import BadRequestError, asked_model
 from claude_agent_http.gateway.bodies import Bodies
-from claude_agent_http.gateway.client import UpstreamClient, UpstreamError, told
+from claude_agent_http.gateway.client import UpstreamAnswer, UpstreamClient
+from claude_agent_http.gateway.failed import UpstreamError
 from claude_agent_http.gateway.failure import failure
 from claude_agent_http.gateway.grants import Grant, Grants, TooManyAtOnceError
 from claude_agent_http.gateway.headers import from_upstream, to_upstream
@@ -136,11 +136,11 @@ class Relay:
                 body,
             )
             async with asking as received:
-                if received.status_code >= 300:
+                if received.status >= 300:
                     await answer.give(await _unhappy(received, upstream))
                     return
                 with self._metered(path, received, grant, model, len(body)) as read:
-                    await _pass_on(received, upstream, answer, read)
+                    await _pass_on(received, answer, read)
         except UpstreamUnknownError as error:
             _tell(grant, "credential", str(error))
             await answer.give(failure(503, f"the model API cannot be asked: {error}"))
@@ -154,13 +154,13 @@ class Relay:
 
     @contextmanager
     def _metered(
-        self, path: str, received: httpx.Response, grant: Grant, model: str, asked_bytes: int
+        self, path: str, received: UpstreamAnswer, grant: Grant, model: str, asked_bytes: int
     ) -> Iterator[Callable[[bytes], None]]:
         """What the answer tells of its tokens counts, however it ends."""
         if path != MESSAGES:
             yield lambda _chunk: None
             return
-        reader = reader_of(received.headers.get("content-type", ""), asked_bytes)
+        reader = reader_of(received.content_type, asked_bytes)
         try:
             yield reader.feed
         finally:
@@ -174,32 +174,28 @@ class _NotAdmitted(Exception):
         self.response = response
 
 
-async def _pass_on(
-    received: httpx.Response, upstream: Upstream, answer: "_Answer", read: Callable[[bytes], None]
-) -> None:
-    await answer.begin(received.status_code, from_upstream(received.headers.raw))
-    with told(upstream):
-        async for chunk in received.aiter_bytes():
-            try:
-                await answer.write(chunk)
-            finally:  # Behind the writing, so that no byte waits for it.
-                read(chunk)
+async def _pass_on(received: UpstreamAnswer, answer: "_Answer", read: Callable[[bytes], None]) -> None:
+    await answer.begin(received.status, from_upstream(received.headers))
+    while chunk := await received.read():
+        try:
+            await answer.write(chunk)
+        finally:  # Behind the writing, so that no byte waits for it.
+            read(chunk)
     await answer.end()
 
 
-async def _unhappy(received: httpx.Response, upstream: Upstream) -> Response:
+async def _unhappy(received: UpstreamAnswer, upstream: Upstream) -> Response:
     """The model API's own words, without the credential that some repeat."""
     if received.is_redirect:
         message = f"the model API at {upstream.address} answers with a redirect, which is not followed"
         return failure(502, f"{message}; set model.base_url to where it leads", retries=False)
     body = bytearray()
-    with told(upstream):
-        async for chunk in received.aiter_bytes():
-            body += chunk
-            if len(body) > _MAX_ERROR_BODY:
-                return failure(received.status_code, "the model API's error is too long to be passed on")
-    response = Response(upstream.redacted(bytes(body)), received.status_code)
-    response.raw_headers += from_upstream(received.headers.raw)
+    while chunk := await received.read():
+        body += chunk
+        if len(body) > _MAX_ERROR_BODY:
+            return failure(received.status, "the model API's error is too long to be passed on")
+    response = Response(upstream.redacted(bytes(body)), received.status)
+    response.raw_headers += from_upstream(received.headers)
     return response
 
 

@@ -54,9 +54,13 @@ class StreamReader:
         self._came |= bool(chunk)
         *lines, rest = chunk.split(b"\n")
         for line in lines:
-            self._take(line)
-            self._end()
-        self._take(rest)
+            if self._line or self._is_too_long or len(line) > _MOST_OF_A_LINE:
+                self._take(line)
+                self._end()
+            elif line:  # The most come whole, and this runs for each token of every agent.
+                self._read_line(line)
+        if rest:
+            self._take(rest)
 
     def told(self) -> Told | None:
         if not self._came:
@@ -79,7 +83,11 @@ class StreamReader:
         line, too_long = bytes(self._line), self._is_too_long
         self._line.clear()
         self._is_too_long = False
-        if too_long or not line.startswith(b"data:"):
+        if not too_long:
+            self._read_line(line)
+
+    def _read_line(self, line: bytes) -> None:
+        if not line.startswith(b"data:"):
             return
         if _DELTA in line[:60]:
             self._reckoned += max(1, (len(line) - _DELTA_OVERHEAD) // _BYTES_A_TOKEN)
