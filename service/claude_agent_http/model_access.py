@@ -11,13 +11,16 @@ from claude_agent_http.domain.usage import MICRO_USD, Budget, BudgetLimits
 from claude_agent_http.engine import Budgets
 from claude_agent_http.gateway import CLAUDE_PRICES, Gateway, Price, Prices, Rules, SecretFile, UpstreamSource
 from claude_agent_http.ports import ModelAccess
+from claude_agent_http.server import ConnectionLimits, Holders, held_protocol, part_of_descriptors
 from claude_agent_http.settings import GatewaySettings, Settings
 from claude_agent_http.system import LoopbackServer
 
-__all__ = ["budget_limits", "configured_model_access"]
+__all__ = ["budget_limits", "configured_model_access", "gateway_server"]
 
 # Of an agent that waits for the user: a new connection would cost its next request time.
 _IDLE_SECONDS = 600
+_MOST_OF_AN_AGENT = 40  # Above the requests that one may have under way, which are refused in better words.
+_MOST_STRANGERS = 128
 
 
 @asynccontextmanager
@@ -28,8 +31,20 @@ async def configured_model_access(
     async with AsyncExitStack() as stack:
         source = await _source(settings, secret_files, stack)
         gateway = await stack.enter_async_context(Gateway(source, _rules(settings.gateway, budgets)))
-        server = LoopbackServer(gateway.app, grace_seconds=0, idle_seconds=_IDLE_SECONDS, strict=True)
-        yield gateway.access((await stack.enter_async_context(server)).url)
+        server = await stack.enter_async_context(gateway_server(gateway))
+        yield gateway.access(server.url)
+
+
+def gateway_server(
+    gateway: Gateway, *, strangers: int = _MOST_STRANGERS, limits: ConnectionLimits | None = None
+) -> LoopbackServer:
+    """Every agent reaches its port, whatever else the jail forbids, and may mean it ill."""
+    if limits is None:
+        limits = ConnectionLimits(part_of_descriptors(4), 0, reader_seconds=gateway.times.silence)
+    holders = Holders(gateway.holder_of, each=_MOST_OF_AN_AGENT, strangers=strangers)
+    return LoopbackServer(
+        gateway.app, grace_seconds=0, idle_seconds=_IDLE_SECONDS, protocol=held_protocol(limits, holders)
+    )
 
 
 def budget_limits(settings: GatewaySettings) -> BudgetLimits:

@@ -1,5 +1,6 @@
 """The gateway put together: an ASGI app to be served on loopback, and the tokens that it takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,8 @@ from starlette.routing import Route
 from claude_agent_http.gateway.access import GatewayAccess
 from claude_agent_http.gateway.client import UpstreamClient
 from claude_agent_http.gateway.failure import failure
-from claude_agent_http.gateway.grants import Grants
+from claude_agent_http.gateway.grants import Grant, Grants
+from claude_agent_http.gateway.headers import tokens_in
 from claude_agent_http.gateway.relay import MESSAGES, Relay
 from claude_agent_http.gateway.rules import Rules
 from claude_agent_http.gateway.upstream import UpstreamSource
@@ -32,14 +34,15 @@ class GatewayTimes:
 
 
 class Gateway:
-    """`async with` it while `app` is served; what is under way then ends with its server."""
+    """`async with` it while `app` is served; what is under way then ends with its server. It is for the
+    server to cut off an agent that does not read, after `times.silence`."""
 
     def __init__(self, source: UpstreamSource, rules: Rules, times: GatewayTimes | None = None) -> None:
-        times = times or GatewayTimes()
+        self.times = times = times or GatewayTimes()
         self._grants = Grants()
         self._client = UpstreamClient(connect_seconds=times.connect, silence_seconds=times.silence)
         self._rules = rules
-        relay = Relay(self._grants, rules, source, self._client, send_seconds=times.silence)
+        relay = Relay(self._grants, rules, source, self._client)
         self.app = Starlette(
             routes=[Route(path, relay.to(path), methods=["POST"]) for path in _PATHS],
             exception_handlers={HTTPException: _nothing_here, Exception: _unforeseen},
@@ -54,6 +57,10 @@ class Gateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
+
+    def holder_of(self, headers: Sequence[tuple[bytes, bytes]]) -> Grant | None:
+        """Whose request it is that has these headers."""
+        return self._grants.of(tokens_in(headers))
 
     def access(self, url: str) -> GatewayAccess:
         """For the agents of this service; `url` is where `app` is served."""

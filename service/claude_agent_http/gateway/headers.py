@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["from_upstream", "to_upstream"]
+__all__ = ["from_upstream", "to_upstream", "tokens_in"]
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -11,6 +11,11 @@ _FROM_UPSTREAM = frozenset(
     {b"content-type", b"request-id", b"retry-after", b"retry-after-ms", b"x-should-retry"}
 )
 _OF_THE_API = b"anthropic-"
+
+
+def tokens_in(headers: RawHeaders) -> list[bytes]:
+    """What an agent's request shows for who it is; `headers` are in lower case."""
+    return [value for name, value in headers if name == b"x-api-key"]
 
 
 def to_upstream(headers: RawHeaders) -> list[tuple[bytes, bytes]]:

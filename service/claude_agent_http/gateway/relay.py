@@ -1,6 +1,5 @@
 """One request of an agent to the model API, and the answer on its way back."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.domain.turn import ErrorKind
@@ -20,7 +19,7 @@ from claude_agent_http.gateway.client import UpstreamAnswer, UpstreamClient
 from claude_agent_http.gateway.failed import UpstreamError
 from claude_agent_http.gateway.failure import failure
 from claude_agent_http.gateway.grants import Grant, Grants, TooManyAtOnceError
-from claude_agent_http.gateway.headers import from_upstream, to_upstream
+from claude_agent_http.gateway.headers import from_upstream, to_upstream, tokens_in
 from claude_agent_http.gateway.rules import Rules
 from claude_agent_http.gateway.told import reader_of
 from claude_agent_http.gateway.upstream import Upstream, UpstreamSource, UpstreamUnknownError
@@ -33,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Relay:
-    """`send_seconds` limits the wait for an agent that does not read."""
+    """Waits for an agent that does not read as long as its server does, which cuts it off."""
 
     def __init__(
         self,
@@ -41,14 +40,11 @@ class Relay:
         rules: Rules,
         source: UpstreamSource,
         client: UpstreamClient,
-        *,
-        send_seconds: float,
     ) -> None:
         self._grants = grants
         self._rules = rules
         self._source = source
         self._client = client
-        self._send_seconds = send_seconds
         self._bodies = Bodies()
 
     def to(self, path: str) -> ASGIApp:
@@ -60,7 +56,7 @@ class Relay:
         return _App(app)
 
     async def _handle(self, path: str, request: Request, send: Send) -> None:
-        grant = self._grants.of(_values(request.scope, b"x-api-key"))
+        grant = self._grants.of(tokens_in(request.scope["headers"]))
         if grant is None:
             answer = failure(401, "this is no token of a live session of claude-agent-http")
             await answer(request.scope, request.receive, send)
@@ -77,7 +73,7 @@ class Relay:
         self, path: str, request: Request, send: Send, grant: Grant, group: anyio.abc.TaskGroup
     ) -> None:
         """Ends at once when the agent goes away, and the call to the model API with it."""
-        with self._bodies.room() as room:
+        with self._bodies.room(grant) as room:
             try:
                 body = await room.read(request)
             except ClientDisconnect:
@@ -97,7 +93,7 @@ class Relay:
         body: bytes,
     ) -> None:
         group.start_soon(_cancel_when_gone, request.receive, group.cancel_scope)
-        answer = _Answer(send, self._send_seconds)
+        answer = _Answer(send)
         try:
             model = await self._admitted_model(path, grant, body)
         except _NotAdmitted as refused:
@@ -149,8 +145,6 @@ class Relay:
             # What has begun cannot be taken back: the connection ends before the answer, as upstream's did.
             if not answer.begun:
                 await answer.give(failure(error.status, str(error)))
-        except TimeoutError:
-            _tell(grant, "unread", "the agent did not read the model's answer in time")
 
     @contextmanager
     def _metered(
@@ -201,30 +195,25 @@ async def _unhappy(received: UpstreamAnswer, upstream: Upstream) -> Response:
 
 @dataclass(slots=True)
 class _Answer:
-    """What goes back to the agent. Each wait raises TimeoutError after `seconds`."""
+    """What goes back to the agent."""
 
     _send: Send
-    _seconds: float
     begun: bool = False
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.begun = True
-        await self._sent({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, chunk: bytes) -> None:
-        await self._sent({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def end(self) -> None:
-        await self._sent({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def give(self, response: Response) -> None:
         """A whole answer."""
         await self.begin(response.status_code, response.raw_headers)
-        await self._sent({"type": "http.response.body", "body": response.body, "more_body": False})
-
-    async def _sent(self, message: Message) -> None:
-        async with asyncio.timeout(self._seconds):
-            await self._send(message)
+        await self._send({"type": "http.response.body", "body": response.body, "more_body": False})
 
 
 class _App:
@@ -241,10 +230,6 @@ async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
-
-
-def _values(scope: Scope, name: bytes) -> list[bytes]:
-    return [value for given, value in scope["headers"] if given == name]
 
 
 def _tell(grant: Grant, reason: str, message: str) -> None:

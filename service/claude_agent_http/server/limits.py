@@ -8,10 +8,11 @@ from ipaddress import ip_address, ip_network
 
 from claude_agent_http.domain.network import network_of
 
-__all__ = ["ConnectionLimits", "Connections"]
+__all__ = ["ConnectionLimits", "Connections", "part_of_descriptors"]
 
 _MOST = 10_000
 _SPARE, _SPARE_PER_ADDRESS = 16, 4
+_MOST_REFUSED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,15 @@ class ConnectionLimits:
     ) -> "ConnectionLimits":
         """None leaves this process half of its descriptors, and an address half of all connections."""
         if connections is None:
-            descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            is_endless = descriptors == resource.RLIM_INFINITY
-            connections = _MOST if is_endless else min(_MOST, descriptors // 2)
+            connections = part_of_descriptors(2)
         return cls(connections, connections // 2 if per_address is None else per_address, proxies, probes)
+
+
+def part_of_descriptors(parts: int) -> int:
+    """How many connections there may be for one of so many parts of what this process may open."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_endless = descriptors == resource.RLIM_INFINITY
+    return _MOST if is_endless else min(_MOST, descriptors // parts)
 
 
 class Connections:
@@ -64,6 +70,7 @@ class Connections:
         self._proxies = [ip_network(one) for one in limits.proxies]
         self._by_address: Counter[str] = Counter()
         self._open = 0
+        self._refused = 0
 
     def admit(self, address: str) -> bool:
         """Whether one more from there may be; then it counts until `left`."""
@@ -83,6 +90,17 @@ class Connections:
         self._by_address[network] -= 1
         if not self._by_address[network]:
             del self._by_address[network]
+
+    def refuse(self) -> bool:
+        """Whether one that was not admitted may be told so; then it counts until `refused`. A flood is not:
+        what is told has to be kept open for a moment."""
+        if self._refused >= _MOST_REFUSED:
+            return False
+        self._refused += 1
+        return True
+
+    def refused(self) -> None:
+        self._refused -= 1
 
     def _is_proxy(self, address: str) -> bool:
         try:

@@ -51,6 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._counted = counted
         self._address = ""
         self._place: Connections | None = None
+        self._is_told_no = False
         self._in_head = True
         self._since_body = 0
         self._head_bytes = 0
@@ -66,13 +67,20 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         if self._place is not None:
             self._sender.start(self._head_seconds, self._head_is_late)
-        else:
+            return
+        self._is_told_no = self._counted.refuse()
+        if self._is_told_no:
             self._end(TOO_MANY_CONNECTIONS)
+        else:
+            self._is_refused = True
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sender.stop()
         self._reader.stop()
         self._give_place()
+        if self._is_told_no:
+            self._counted.refused()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

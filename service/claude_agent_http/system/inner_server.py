@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -27,8 +27,8 @@ class InnerServer:
     free one, which `server.address` tells.
 
     Requests under way at the end have `grace_seconds` to finish; then their connections are closed. One that
-    nobody uses is closed after `idle_seconds`. `strict` takes the parser that bounds headers, at the cost of
-    speed: for clients that are not trusted.
+    nobody uses is closed after `idle_seconds`. `protocol` makes uvicorn's protocol of each connection, where
+    its own is too trusting.
     No signal handler is installed and no logging configured. Raises InnerServerError when it cannot start.
     """
 
@@ -40,11 +40,11 @@ class InnerServer:
         *,
         grace_seconds: float = 2,
         idle_seconds: int = 5,
-        strict: bool = False,
+        protocol: Callable[..., asyncio.Protocol] | None = None,
     ) -> None:
         self._grace_seconds = grace_seconds
         self._host, self._port = host, port
-        self._server = _Server(_config(app, idle_seconds, strict=strict))
+        self._server = _Server(_config(app, idle_seconds, protocol))
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -104,10 +104,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: ASGIApp, idle_seconds: int, *, strict: bool) -> uvicorn.Config:
+def _config(
+    app: ASGIApp, idle_seconds: int, protocol: Callable[..., asyncio.Protocol] | None
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11" if strict else "auto",
+        http=protocol or "auto",  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

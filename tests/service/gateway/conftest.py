@@ -24,7 +24,9 @@ from claude_agent_http.gateway import (
     Rules,
     UpstreamSource,
 )
+from claude_agent_http.model_access import gateway_server
 from claude_agent_http.ports import Store
+from claude_agent_http.server import ConnectionLimits
 from claude_agent_http.store import memory_store
 from claude_agent_http.system import SystemClock
 from claude_agent_http.system.loopback import LoopbackServer
@@ -144,6 +146,8 @@ class Rig:
     allowed_models: Sequence[str] = ()
     store: Store = field(default_factory=lambda: memory_store(SystemClock()))
     times: GatewayTimes = field(default_factory=GatewayTimes)
+    limits_of_connections: ConnectionLimits | None = None
+    most_strangers: int = 128
     gateway: Gateway | None = None
     ledger: Ledger = field(init=False)
     url: str = ""
@@ -155,7 +159,9 @@ class Rig:
         budgets = Budgets(self.limits, self.ledger, SystemClock())
         rules = Rules(budgets, self.prices, self.allowed_models)
         self.gateway = await self.stack.enter_async_context(Gateway(self.source, rules, self.times))
-        server = LoopbackServer(self.gateway.app, grace_seconds=0, strict=True)
+        server = gateway_server(
+            self.gateway, strangers=self.most_strangers, limits=self.limits_of_connections
+        )
         self.url = (await self.stack.enter_async_context(server)).url
         return self
 

@@ -1,6 +1,7 @@
 """Requests in two minds about where they end: none reaches the model, and no second one hides in a first."""
 
 import asyncio
+import re
 
 import pytest
 from tests.service.gateway.conftest import Model, Rig
@@ -42,7 +43,7 @@ async def test_a_request_with_two_ends_is_refused(rig: Rig, model: Model, header
         text = (HEAD + headers + "\r\n{{}}" + HIDDEN).format(token=agent.token)
         answer = await said(rig, text.encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert answer.count(b"HTTP/1.1 ") == 1
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", answer)) == 1
     assert model.seen == []
 
 
@@ -67,6 +68,6 @@ async def test_headers_without_end_are_cut_off(rig: Rig, model: Model):
         try:
             answer = await said(rig, text.encode())
         except ConnectionError:  # closed while we still wrote
-            answer = b"HTTP/1.1 400 "
-    assert answer.startswith(b"HTTP/1.1 400 ")
+            answer = b"HTTP/1.1 431 "
+    assert answer.startswith(b"HTTP/1.1 431 ")
     assert model.seen == []

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.service.server.conftest import Echo
@@ -189,6 +190,18 @@ def test_the_spare_ones_are_shared_by_addresses():
     assert spare is not None
     assert sum(spare.admit("10.0.0.1") for _ in range(50)) == 4
     assert sum(spare.admit(f"192.0.2.{n}") for n in range(50)) == 12
+
+
+async def test_a_flood_is_not_told_so_one_by_one(serve):
+    async with serve(Echo(), connections=1, per_address=0) as served, served.raw():
+        await until(lambda: served.open == 1)
+        async with AsyncExitStack() as stack:
+            flood = [await stack.enter_async_context(served.raw()) for _ in range(150)]
+            told = [await raw.rest() for raw in flood]
+        assert sum(one.startswith(b"HTTP/1.1 503 ") for one in told) < 150 == len(told)
+        assert b"" in told
+        await until(lambda: served.open == 1)
+        refusal(await served.says(b""), 503)
 
 
 @pytest.mark.parametrize(("proxies", "third"), [((), False), (("10.0.0.0/8",), True)])
