@@ -68,8 +68,8 @@ class Authentication:
             return
         request.state.caller = caller
         is_about(request, caller=caller.credential)
-        response = ValidResponse(authenticator, credential, receive, send)
-        await response.of(self._app, request.scope)
+        response = ValidResponse(authenticator, credential, caller, receive, send)
+        await response.of(self._app, request)
 
 
 def _log_refusal(request: Request, error: ClaudeAgentError) -> None:
