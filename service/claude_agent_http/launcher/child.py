@@ -5,14 +5,15 @@ import sys
 
 from claude_agent_http.launcher.kernel import PR_SET_PDEATHSIG, SIGKILL, prctl
 from claude_agent_http.launcher.parameters import Jail
+from claude_agent_http.launcher.places import Places
 
 TYPE_CHECKING = False  # `typing` takes 5 ms to load.
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Child", "start"]
+__all__ = ["CANNOT_JAIL", "Child", "say_why_not", "start"]
 
-_CANNOT_JAIL, _CANNOT_RUN = 126, 127
+CANNOT_JAIL, _CANNOT_RUN = 126, 127
 
 
 class Child:
@@ -25,15 +26,15 @@ class Child:
         self.listener = listener
 
 
-def start(command: list[str], environment: dict[str, str], jail: Jail | None) -> Child:
-    """Returns when it is about to run `command`, in a kernel session of its own."""
+def start(command: list[str], environment: dict[str, str], jail: Jail | None, places: Places | None) -> Child:
+    """Returns when it is about to run `command`, in a kernel session of its own. `places` are the jail's."""
     launcher = posix.getpid()
-    enter = _way_into(jail) if jail is not None else None
+    enter = _way_into(jail, places) if jail is not None and places is not None else None
     answer = _Answer() if jail is not None and jail.program else None
     pid = posix.fork()
     if pid:
         return Child(pid, answer.receive() if answer else None)
-    code = _CANNOT_JAIL
+    code = CANNOT_JAIL
     try:
         posix.setsid()
         prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -43,18 +44,21 @@ def start(command: list[str], environment: dict[str, str], jail: Jail | None) ->
         if posix.getppid() == launcher:
             posix.execve(command[0], command, environment)
     except OSError as error:
-        what = "jail the agent process" if code == _CANNOT_JAIL else f"start {command[0]}"
-        print(f"cannot {what}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
+        say_why_not("jail the agent process" if code == CANNOT_JAIL else f"start {command[0]}", error)
     finally:
         posix._exit(code)
 
 
-def _way_into(jail: Jail) -> "Callable[[_Answer | None], None]":
+def say_why_not(what: str, error: OSError) -> None:
+    print(f"cannot {what}: {error.strerror}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _way_into(jail: Jail, places: Places) -> "Callable[[_Answer | None], None]":
     # Only for a jail, but before the fork: the child would have to copy each page that Python writes on.
     from claude_agent_http.launcher.confinement import confine, limit_open_files  # noqa: PLC0415
 
     def enter(answer: "_Answer | None") -> None:
-        listener = confine(jail)
+        listener = confine(jail, places)
         if answer is not None and listener is not None:
             answer.send(listener)
         limit_open_files(jail.files)

@@ -5,22 +5,25 @@ import resource
 from claude_agent_http.launcher import landlock, seccomp
 from claude_agent_http.launcher.kernel import PR_SET_NO_NEW_PRIVS, prctl
 from claude_agent_http.launcher.parameters import Jail
+from claude_agent_http.launcher.places import Places
 
 __all__ = ["confine", "limit_open_files"]
 
 _FIRST_TO_GO = b"800"
 
 
-def confine(jail: Jail) -> int | None:
-    """For good, with all that will be started. Returns the descriptor on which the filter of system calls
-    asks, None without one. Whoever calls it has no capability any more. Raises OSError."""
+def confine(jail: Jail, places: Places) -> int | None:
+    """For good, with all that will be started, and in the folder where that is to begin. Returns the
+    descriptor on which the filter of system calls asks, None without one. Whoever calls it has no capability
+    any more. Raises OSError."""
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, jail.file_bytes)
     _raise_open_files()
     _offer_to_oom_killer()
+    places.enter()
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if landlock.abi():
-        landlock.restrict(jail.reads, jail.writes, jail.ports)
+        landlock.restrict(jail.reads, places.writes, jail.ports)
     return seccomp.install(jail.program) if jail.program else None
 
 

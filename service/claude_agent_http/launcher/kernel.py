@@ -4,6 +4,7 @@ By `_ctypes`, of which `ctypes` is made: to load that too takes each start of an
 """
 
 import _ctypes
+import errno
 import posix
 import sys
 
@@ -18,6 +19,7 @@ __all__ = [
     "UnsignedShort",
     "drop_capabilities",
     "forget_environment",
+    "open_without_links",
     "prctl",
     "syscall",
 ]
@@ -31,6 +33,7 @@ _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 # NOROOT, NO_SETUID_FIXUP and their locks: uid 0 is a user like any other, for good.
 _NO_POWER_OF_ROOT = 0b1111
 _CAPABILITY_VERSION_3 = 0x20080522
+_SYS_OPENAT2, _AT_FDCWD, _RESOLVE_NO_SYMLINKS = 437, -100, 0x04
 _SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 _ENV_START = 47  # Behind the name in /proc/self/stat; the next field says where it ends.
 
@@ -82,6 +85,19 @@ def syscall(number: int, *arguments: object) -> int:
         number = _ctypes.get_errno()
         raise OSError(number, posix.strerror(number))
     return result
+
+
+def open_without_links(path: str) -> int:
+    """The place itself, without any right to its content. Raises OSError, with ELOOP where a link stands on
+    the way to it at that moment."""
+    flags = posix.O_PATH | posix.O_CLOEXEC
+    how = b"".join(value.to_bytes(8, sys.byteorder) for value in (flags, 0, _RESOLVE_NO_SYMLINKS))
+    try:
+        return syscall(_SYS_OPENAT2, _AT_FDCWD, path.encode(), how, len(how))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, f"a symbolic link stands on the way to {path}") from error
 
 
 def drop_capabilities() -> None:

@@ -7,7 +7,7 @@ import posix
 import sys
 from _stat import S_ISDIR
 
-from claude_agent_http.launcher.kernel import syscall
+from claude_agent_http.launcher.kernel import open_without_links, syscall
 
 __all__ = ["abi", "restrict"]
 
@@ -34,8 +34,9 @@ def abi() -> int:
         return 0
 
 
-def restrict(reads: tuple[str, ...], writes: tuple[str, ...], ports: tuple[int, ...]) -> None:
+def restrict(reads: tuple[str, ...], writes: tuple[int, ...], ports: tuple[int, ...]) -> None:
     """This thread, and all that it starts, for good: to what is named and to what the kernel's ABI can hold.
+    `reads` are paths without a link in them, `writes` descriptors.
 
     From ABI 4 on TCP is limited to connections to `ports`, from 6 on signals and abstract sockets to the
     jail. Needs `no_new_privs`. Raises OSError."""
@@ -44,9 +45,9 @@ def restrict(reads: tuple[str, ...], writes: tuple[str, ...], ports: tuple[int, 
     ruleset = _create(version, handled)
     try:
         for path in reads:
-            _allow_below(ruleset, path, handled & _READ)
-        for path in writes:
-            _allow_below(ruleset, path, handled & _CHANGE)
+            _allow_to_read(ruleset, path, handled & _READ)
+        for place in writes:
+            _allow_below(ruleset, place, handled & _CHANGE)
         for port in ports if version >= 4 else ():
             syscall(_ADD_RULE, ruleset, _NET_PORT, _packed(_CONNECT_TCP, port), 0)
         syscall(_RESTRICT_SELF, ruleset, 0)
@@ -61,18 +62,22 @@ def _create(version: int, handled: int) -> int:
     return syscall(_CREATE_RULESET, attributes, len(attributes), 0)
 
 
-def _allow_below(ruleset: int, path: str, access: int) -> None:
+def _allow_to_read(ruleset: int, path: str, access: int) -> None:
     try:
-        place = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+        place = open_without_links(path)
     except FileNotFoundError:
         return
     try:
-        if not S_ISDIR(posix.fstat(place).st_mode):
-            access &= _OF_FILES
-        rule = _packed(access) + place.to_bytes(4, sys.byteorder)
-        syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
+        _allow_below(ruleset, place, access)
     finally:
         posix.close(place)
+
+
+def _allow_below(ruleset: int, place: int, access: int) -> None:
+    if not S_ISDIR(posix.fstat(place).st_mode):
+        access &= _OF_FILES
+    rule = _packed(access) + place.to_bytes(4, sys.byteorder)
+    syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
 
 
 def _packed(*values: int) -> bytes:

@@ -15,20 +15,23 @@ SET_BY_THE_SDK = (
 
 
 class Jail:
-    """What a session's processes may do. Paths are absolute.
+    """What a session's processes may do. Paths are absolute, and have no link in them: one that has by then
+    stops the start.
 
-    `reads`: files and folders to read and run below; one that is missing is passed over. `writes`: the same,
-    to change. `ports`: TCP ports to connect to, of any host. `tasks`: most processes and threads at once.
-    `memory_bytes`: most resident memory of all together; 0 is no limit. `file_bytes`: size of the largest
-    file. `files`: most open files of one process. `program`: the filter of system calls, as the kernel reads
-    it (`filter.py`); empty leaves seccomp out, for a kernel without it.
+    `cwd`: the folder to begin in, which they may change. `reads`: files and folders to read and run below;
+    one that is missing is passed over. `writes`: the same, to change. `ports`: TCP ports to connect to, of
+    any host. `tasks`: most processes and threads at once. `memory_bytes`: most resident memory of all
+    together; 0 is no limit. `file_bytes`: size of the largest file. `files`: most open files of one process.
+    `program`: the filter of system calls, as the kernel reads it (`filter.py`); empty leaves seccomp out, for
+    a kernel without it.
     """
 
-    __slots__ = ("file_bytes", "files", "memory_bytes", "ports", "program", "reads", "tasks", "writes")
+    __slots__ = ("cwd", "file_bytes", "files", "memory_bytes", "ports", "program", "reads", "tasks", "writes")
 
     def __init__(
         self,
         *,
+        cwd: str,
         reads: tuple[str, ...],
         writes: tuple[str, ...],
         ports: tuple[int, ...],
@@ -38,6 +41,7 @@ class Jail:
         file_bytes: int = 1024**3,
         files: int = 4096,
     ) -> None:
+        self.cwd = cwd
         self.reads = reads
         self.writes = writes
         self.ports = ports
@@ -106,6 +110,7 @@ def parse(text: str) -> Launch:
 
 def _dump_jail(jail: Jail) -> list[str]:
     return [
+        f"cwd={jail.cwd}",
         *(f"read={path}" for path in jail.reads),
         *(f"write={path}" for path in jail.writes),
         *(f"port={port}" for port in jail.ports),
@@ -119,6 +124,7 @@ def _dump_jail(jail: Jail) -> list[str]:
 
 def _parse_jail(given: dict[str, list[str]]) -> Jail:
     return Jail(
+        cwd=given["cwd"][0],
         reads=tuple(given.get("read", ())),
         writes=tuple(given.get("write", ())),
         ports=tuple(map(int, given.get("port", ()))),

@@ -13,7 +13,7 @@ read it. The SDK starts it with the service's environment, which it overwrites."
 
 import posix
 
-from claude_agent_http.launcher.child import start
+from claude_agent_http.launcher.child import CANNOT_JAIL, say_why_not, start
 from claude_agent_http.launcher.kernel import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
@@ -24,6 +24,7 @@ from claude_agent_http.launcher.kernel import (
 )
 from claude_agent_http.launcher.parameters import SET_BY_THE_SDK, Launch, parse
 from claude_agent_http.launcher.pipes import read_pipe
+from claude_agent_http.launcher.places import Places
 
 __all__ = ["main"]
 
@@ -39,9 +40,15 @@ def main(arguments: list[str]) -> int:
     told = read_pipe(heartbeat)
     if posix.getppid() != launch.service or told == b"":
         return 128 + SIGTERM
+    places = None
     if launch.jail is not None:
         drop_capabilities()
-    child = start([launch.cli, *arguments], _environment(launch), launch.jail)
+        try:
+            places = Places(launch.jail)
+        except OSError as error:
+            say_why_not("jail the agent process", error)
+            return CANNOT_JAIL
+    child = start([launch.cli, *arguments], _environment(launch), launch.jail, places)
     _write_pid(launch.pid_file)
     _let_go_of_pipes()
 
@@ -51,7 +58,7 @@ def main(arguments: list[str]) -> int:
 
     status = None
     try:
-        status = Watch(child, heartbeat, launch).until_end(told)
+        status = Watch(child, heartbeat, launch, places).until_end(told)
     finally:  # Whatever went wrong: nobody else ends them.
         forced = end_tree(child.pid)
     status = forced if status is None else status

@@ -14,7 +14,7 @@ import time
 
 from claude_agent_http.launcher.calls import NUMBERS
 from claude_agent_http.launcher.kernel import syscall
-from claude_agent_http.launcher.parameters import Jail
+from claude_agent_http.launcher.places import Places
 from claude_agent_http.launcher.processes import task_count
 
 __all__ = ["Supervisor"]
@@ -33,12 +33,10 @@ class Supervisor:
     """`listener` is what `seccomp.install` returned in the jail. Not for elsewhere than the jail's launcher,
     below which all its processes are."""
 
-    def __init__(self, listener: int, jail: Jail) -> None:
+    def __init__(self, listener: int, places: Places, tasks: int) -> None:
         self._listener = listener
-        # Folders only: a device that it may write to is everybody's.
-        folders = filter(os.path.isdir, map(os.path.realpath, jail.writes))
-        self._writes = tuple(map(os.fsencode, folders))
-        self._tasks = _Tasks(jail.tasks)
+        self._places = places
+        self._tasks = _Tasks(tasks)
         self._names = {number: name for name, number in NUMBERS[os.uname().machine].items()}
 
     def answer(self) -> None:
@@ -69,15 +67,11 @@ class Supervisor:
         try:
             # Valid still: so it was the caller's memory and descriptors that were read, not a successor's.
             fcntl.ioctl(self._listener, _IS_VALID, struct.pack("Q", key))
-            if not self._is_inside(file):
+            if not self._places.hold(file):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             change.make(b"/proc/self/fd/%d" % file)
         finally:
             os.close(file)
-
-    def _is_inside(self, file: int) -> bool:
-        path = os.readlink(b"/proc/self/fd/%d" % file)
-        return any(path == root or path.startswith(root + b"/") for root in self._writes)
 
 
 class _Change:

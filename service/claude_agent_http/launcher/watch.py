@@ -10,6 +10,7 @@ from claude_agent_http.launcher.kernel import SIGINT, SIGTERM
 from claude_agent_http.launcher.memory import MemoryLimit
 from claude_agent_http.launcher.parameters import Launch
 from claude_agent_http.launcher.pipes import read_pipe
+from claude_agent_http.launcher.places import Places
 from claude_agent_http.launcher.processes import kill
 from claude_agent_http.launcher.supervisor import Supervisor
 
@@ -23,13 +24,13 @@ class Watch:
     """Over one CLI, until it ends: by itself, asked to by a signal, or forced when the service is gone or its
     lease over."""
 
-    def __init__(self, child: Child, heartbeat: int, launch: Launch) -> None:
+    def __init__(self, child: Child, heartbeat: int, launch: Launch, places: Places | None) -> None:
         self._cli = child.pid
         self._heartbeat = heartbeat
         self._service = launch.service
         self._memory = MemoryLimit(child.pid, launch.jail.memory_bytes if launch.jail else 0)
         self._listener = child.listener
-        self._supervisor = Supervisor(child.listener, launch.jail) if launch.jail and child.listener else None
+        self._supervisor = _supervisor(child.listener, launch, places)
         self._wake = _wake_on_signals()
         self._deadline: float | None = None
         self._lease: float | None = None
@@ -85,6 +86,12 @@ class Watch:
             if number in signals:
                 kill(self._cli, number)
                 self._deadline = self._deadline or time.monotonic() + _GRACE_SECONDS
+
+
+def _supervisor(listener: int | None, launch: Launch, places: Places | None) -> Supervisor | None:
+    if listener is None or launch.jail is None or places is None:
+        return None
+    return Supervisor(listener, places, launch.jail.tasks)
 
 
 def _reap(cli: int) -> int | None:

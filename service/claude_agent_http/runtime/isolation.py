@@ -11,6 +11,7 @@ from claude_agent_http.launcher import landlock, seccomp
 from claude_agent_http.launcher.filter import program
 from claude_agent_http.launcher.parameters import Jail
 from claude_agent_http.runtime.config import RuntimeConfig
+from claude_agent_http.runtime.folders import SessionFolders
 from claude_agent_http.runtime.options import CERTIFICATES, PROXIES, Start
 
 __all__ = [
@@ -119,12 +120,15 @@ def jail_of(config: RuntimeConfig, start: Start, cli: Path, environment: Mapping
     isolation = config.isolation
     if isolation is None:
         return None
-    folders = start.folders
+    # Only the service writes in a session's folder itself; above it the operator chose every link.
+    state_dir = Path(os.path.realpath(start.folders.state_dir))
+    folders = SessionFolders(state_dir / start.folders.root.name)
     plugins = [Path(plugin["path"]) for plugin in config.plugins if "path" in plugin]
     extra = (*isolation.reads, *plugins, *certificates(environment))
     return Jail(
+        cwd=start.session.cwd,
         reads=(*readable(extra, cli), str(folders.run)),
-        writes=(*map(str, (folders.home, folders.config, folders.tmp)), start.session.cwd, *_DEVICES),
+        writes=(*map(str, (folders.home, folders.config, folders.tmp)), *_DEVICES),
         ports=tuple(sorted({*isolation.ports, *_ports(config, environment)})),
         program=filter_program() if isolation.filters else b"",
         tasks=isolation.most_tasks,

@@ -23,8 +23,9 @@ async def measure(bench: Bench) -> list[Figure]:
     folder, cli = bench.folder, bundled_cli()
     ensure_trampoline(folder)
     jail = Jail(
+        cwd=str(folder.resolve()),
         reads=readable((), cli),
-        writes=(str(folder), "/dev/null"),
+        writes=("/dev/null",),
         ports=(443,),
         program=filter_program() if kernel().filters else b"",
     )

@@ -47,13 +47,17 @@ class Launched:
         *arguments: str,
         env: dict[str, str] | None = None,
         lease: float | None = None,
+        before: str = "",
         **changes: Any,
     ) -> None:
+        """`before` is Python that the launcher runs ahead of its program."""
         parameters = self.parameters(script, env, **changes)
         if lease is not None:
             self.tell(lease)
+        *python, code = command(sys.executable)
+        code = code.replace("from claude_agent_http", f"{before}from claude_agent_http")
         self.process = subprocess.Popen(
-            [*command(sys.executable), *arguments],
+            [*python, code, *arguments],
             env=os.environ | {"CLAUDE_AGENT_LAUNCH": str(parameters)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

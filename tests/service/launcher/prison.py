@@ -55,8 +55,13 @@ class Prison:
 
     def jail(self, **changes: Any) -> Jail:
         reads = (*readable((), Path(PYTHON)), str(self.own.parent / "cli"))
-        writes = (str(self.own), "/dev/null")
-        given: dict[str, Any] = {"reads": reads, "writes": writes, "ports": (), "program": filter_program()}
+        given: dict[str, Any] = {
+            "cwd": str(self.own),
+            "reads": reads,
+            "writes": ("/dev/null",),
+            "ports": (),
+            "program": filter_program(),
+        }
         return Jail(**(given | changes))
 
     def tries(self, expressions: Iterable[str], jail: Jail | None) -> list[str]:
@@ -72,10 +77,13 @@ class Prison:
     def runs(self, script: str, **changes: Any) -> tuple[int, str, str]:
         """A shell script in the jail, in the folder of its own: its exit code, output and errors."""
         self.starts(script, **changes)
-        return self._launched.end()
+        return self.ends()
 
     def starts(self, script: str, **changes: Any) -> None:
         self._launched.start(f"#!/bin/bash\ncd {self.own}\n{script}", jail=self.jail(**changes))
+
+    def ends(self) -> tuple[int, str, str]:
+        return self._launched.end()
 
     def close(self) -> None:
         self._launched.clean()

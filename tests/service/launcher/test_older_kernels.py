@@ -21,7 +21,7 @@ from claude_agent_http.launcher.kernel import PR_SET_NO_NEW_PRIVS, prctl
 version, reads, own, other = int(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4], sys.argv[5]
 landlock.abi = lambda: version
 prctl(PR_SET_NO_NEW_PRIVS, 1)
-landlock.restrict(tuple(reads), (own,), ())
+landlock.restrict(tuple(reads), (os.open(own, os.O_PATH),), ())
 tries = {
     "write": lambda: open(own + "/new", "w").close(),
     "read other": lambda: open(other + "/file").close(),
