@@ -1,6 +1,6 @@
 """The audit for admins."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -59,14 +59,10 @@ async def read(
     page: Annotated[str | None, Query(max_length=64, description="`next_page` of the page before.")] = None,
 ) -> AuditPage:
     """Who did what and when: every change, every denial, and whoever read what is another user's."""
-    wanted = AuditFilter(user_id, session_id, credential, result, _utc(since), _utc(until))
+    wanted = AuditFilter(user_id, session_id, credential, result, since, until)
     found = await audit.page(wanted, limit=limit + 1, before=page)
     shown = found[:limit]
     return AuditPage(
         data=[AuditView.of(entry) for entry in shown],
         next_page=shown[-1].id if len(found) > limit else None,
     )
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
@@ -37,6 +38,13 @@ def _no_number(value: object) -> object:
     if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
         raise ValueError("is no time with its zone, such as 2026-01-31T09:30:00Z")
     return value
+
+
+def _utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is in UTC before the year 1 or after the year 9999") from None
 
 
 def _not_blank(text: str) -> str:
@@ -73,7 +81,7 @@ def _event_type(name: object) -> object:
     raise ValueError(f"{name[:64]!r} is no event type; the nearest is {nearest[0]!r}")
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 UserId = Annotated[
     str,
     Field(

@@ -1,6 +1,6 @@
 """API keys for admins: give one out, list them, take one back."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -82,8 +82,7 @@ class KeyPage(BaseModel):
 async def create(body: CreateKey, keys: CurrentKeys, request: Request, response: Response) -> CreatedKey:
     """The answer is the only place where the key itself is ever shown."""
     scope = KeyScope(body.user_id, body.act_as, body.admin)
-    expires_at = None if body.expires_at is None else body.expires_at.astimezone(UTC)
-    issued = await keys.create(body.name, scope, expires_at)
+    issued = await keys.create(body.name, scope, body.expires_at)
     is_about(request, user_id=body.user_id, key_id=issued.key.id)
     response.headers["Cache-Control"] = "no-store"
     return CreatedKey(**issued.key.shown(), key=issued.text)

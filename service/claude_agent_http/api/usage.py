@@ -80,7 +80,7 @@ async def of_days(
     last: Annotated[date | None, Query(description="Last UTC day; else today.")] = None,
 ) -> UsageOfDays:
     """Of one user; of all together for an admin, and for who is no user and may act for any, who names none.
-    Deleted sessions count, erased users do not."""
+    Deleted sessions count, erased users for the current day at most."""
     whose = usage_user(caller, user_id)
     is_about(request, user_id=whose)
     begin, end = _range(first, last)

@@ -1,9 +1,10 @@
 """JSON Web Tokens of one OpenID issuer."""
 
 import asyncio
+import math
 import re
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,7 @@ class Tokens:
 
     def _check(self, token: str, key: jwt.PyJWK, algorithm: str, edition: int) -> _Checked:
         claims = self._claims(token, key, algorithm)
-        return _Checked(self._rules.caller(claims), edition, int(claims["exp"]) + LEEWAY_SECONDS)
+        return _Checked(self._rules.caller(claims), edition, _end(claims) + LEEWAY_SECONDS)
 
     def _header(self, token: str) -> tuple[str, str | None]:
         """What of it is believed before the signature is: which of the allowed ways to check it."""
@@ -135,6 +136,16 @@ class Tokens:
                 (said for kind, said in _FAULTS.items() if isinstance(error, kind)), "it makes no sense"
             )
             raise NotAuthenticatedError(f"the token is not valid: {fault}") from None
+        except OverflowError:  # a time of its claims is infinite
+            raise NotAuthenticatedError("the token is not valid: it makes no sense") from None
+
+
+def _end(claims: Mapping[str, Any]) -> float:
+    """When the token expires; one that is later than any number of seconds never does."""
+    try:
+        return float(int(claims["exp"]))
+    except OverflowError:
+        return math.inf
 
 
 def _lane(*, waiting: int) -> Lane:

@@ -234,7 +234,15 @@ async def test_pages_and_filters(client, hers):
 
 @pytest.mark.parametrize(
     "wanted",
-    [{"result": "x"}, {"since": "2026-01-01T00:00"}, {"until": "0.0"}, {"limit": 0}, {"user_id": "/"}],
+    [
+        {"result": "x"},
+        {"since": "2026-01-01T00:00"},
+        {"since": "0001-01-01T00:00:00+23:00"},
+        {"until": "0.0"},
+        {"until": "9999-12-31T23:59:59-23:00"},
+        {"limit": 0},
+        {"user_id": "/"},
+    ],
 )
 async def test_a_bad_filter_is_named(client, wanted):
     body = problem(await client.ask("admin", "GET", AUDIT, params=wanted), 422, "invalid_input")

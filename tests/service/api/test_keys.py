@@ -120,6 +120,7 @@ async def test_a_key_ends_at_its_time(admin, clock):
         ({"name": "ci", "admin": True, "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "ci", "admin": True, "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
         ({"name": "ci", "admin": True, "expires_at": "soon"}, "expires_at"),
+        ({"name": "ci", "admin": True, "expires_at": "9999-12-31T23:59:59-23:00"}, "expires_at"),
         ({"name": "ci", "admin": True, "expires_at": 4_100_000_000}, "expires_at"),
     ],
 )
