@@ -10,6 +10,7 @@ from tests.service.engine.harness import FullDisk, Harness, OtherLog, OtherSessi
 from tests.waiting import until
 
 from claude_agent_http.domain.errors import BusyError, SessionNotFoundError, StorageError
+from claude_agent_http.domain.lease import Lease
 from claude_agent_http.domain.session import Session, SessionStatus
 from claude_agent_http.domain.turn import ErrorKind
 from claude_agent_http.engine import Limits
@@ -34,12 +35,12 @@ class HeldSessions:
         for name in ("create", "find_repeat", "get", "list_ids", "heads", "count", "set_status"):
             setattr(self, name, getattr(sessions, name))
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, lease: Lease | None = None) -> None:
         if self.failure is not None:
             raise self.failure
         self.reached.set()
         await self.gate.wait()
-        await self._sessions.delete(session_id)
+        await self._sessions.delete(session_id, lease=lease)
 
     async def close_unused(self, before: datetime) -> list[str]:
         if self.failure is not None:
