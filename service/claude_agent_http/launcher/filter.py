@@ -19,7 +19,7 @@ ASKED = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utimensat"),
     *("fork", "vfork"),
 )
-"""Calls that are put to the launcher; so is `clone` that makes no namespace."""
+"""Calls that are put to the launcher; so is `clone` that makes no namespace, and `mmap` of shared memory."""
 
 _REFUSED = {
     # Programs try these first and know another way.
@@ -59,6 +59,7 @@ _TYPES = (_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW)
 _PROTOCOLS = (0, 6, 17, 1, 58)
 _MSG_FASTOPEN = 0x20000000
 _F_SETLEASE = 1024
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 _NEW_NAMESPACES = 0x7E020000
 _PRIO_PROCESS, _PRIO_PGRP, _IOPRIO_WHO_PROCESS = 0, 1, 1
 
@@ -112,6 +113,13 @@ def _rules() -> dict[str, _Code]:
         "sendmsg": _unless_set(2, _MSG_FASTOPEN, errno.EOPNOTSUPP),
         "sendmmsg": _unless_set(3, _MSG_FASTOPEN, errno.EOPNOTSUPP),
         "clone": [*_unless_set(0, _NEW_NAMESPACES, errno.EPERM)[:-1], (_RETURN, 0, 0, _RET_ASK)],
+        "mmap": [
+            (_LOAD, 0, 0, _argument(3)),
+            (_AND, 0, 0, _MAP_SHARED | _MAP_ANONYMOUS),
+            (_EQUAL, 0, 1, _MAP_SHARED | _MAP_ANONYMOUS),
+            (_RETURN, 0, 0, _RET_ASK),
+            (_RETURN, 0, 0, _RET_ALLOW),
+        ],
         # A lease on a file that all may read makes whoever opens it wait.
         "fcntl": [
             (_LOAD, 0, 0, _argument(1)),

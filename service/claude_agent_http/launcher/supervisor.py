@@ -1,5 +1,5 @@
-"""Answers the system calls that the filter round a jail asks about: starts of tasks, and changes of what a
-file is called to have (mode, owner, times), to which Landlock does not apply.
+"""Answers the system calls that the filter round a jail asks about: starts of tasks, memory to share, and
+changes of what a file is called to have (mode, owner, times), to which Landlock does not apply.
 
 Such a change is made here, for the caller, to a file that was opened first and then found to lie where the
 jail may write. The caller's own call never runs: between a look at its memory and the call it could put
@@ -14,8 +14,10 @@ import time
 
 from claude_agent_http.launcher.calls import NUMBERS
 from claude_agent_http.launcher.kernel import syscall
+from claude_agent_http.launcher.parameters import Jail
 from claude_agent_http.launcher.places import Places
 from claude_agent_http.launcher.processes import task_count
+from claude_agent_http.launcher.shared_memory import SharedMemory
 
 __all__ = ["Supervisor"]
 
@@ -33,10 +35,11 @@ class Supervisor:
     """`listener` is what `seccomp.install` returned in the jail. Not for elsewhere than the jail's launcher,
     below which all its processes are."""
 
-    def __init__(self, listener: int, places: Places, tasks: int) -> None:
+    def __init__(self, listener: int, places: Places, jail: Jail) -> None:
         self._listener = listener
         self._places = places
-        self._tasks = _Tasks(tasks)
+        self._tasks = _Tasks(jail.tasks)
+        self._shared = SharedMemory(jail.memory_bytes)
         self._names = {number: name for name, number in NUMBERS[os.uname().machine].items()}
 
     def answer(self) -> None:
@@ -51,9 +54,9 @@ class Supervisor:
 
     def _response(self, key: int, pid: int, name: str, arguments: list[int]) -> bytes:
         if name in ("clone", "fork", "vfork"):
-            if self._tasks.may_start():
-                return _RESPONSE.pack(key, 0, 0, _CONTINUE)
-            return _RESPONSE.pack(key, 0, -errno.EAGAIN, 0)
+            return _allowed(key, self._tasks.may_start(), errno.EAGAIN)
+        if name == "mmap":
+            return _allowed(key, self._shared.may_have(arguments[1]), errno.ENOMEM)
         try:
             self._change(key, _Change(pid, name, arguments))
         except OSError as error:
@@ -156,6 +159,11 @@ class _Tasks:
             return False
         self._room -= 1
         return True
+
+
+def _allowed(key: int, may: bool, error: int) -> bytes:
+    """The caller's own call runs, or fails."""
+    return _RESPONSE.pack(key, 0, 0, _CONTINUE) if may else _RESPONSE.pack(key, 0, -error, 0)
 
 
 def _own(argument: int, own: int) -> int:

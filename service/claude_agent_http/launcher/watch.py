@@ -91,7 +91,7 @@ class Watch:
 def _supervisor(listener: int | None, launch: Launch, places: Places | None) -> Supervisor | None:
     if listener is None or launch.jail is None or places is None:
         return None
-    return Supervisor(listener, places, launch.jail.tasks)
+    return Supervisor(listener, places, launch.jail)
 
 
 def _reap(cli: int) -> int | None:

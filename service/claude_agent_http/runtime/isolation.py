@@ -31,7 +31,9 @@ LEAST_ABI = 3
 """Of Landlock: below it files that may only be read could still be emptied."""
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/libx32", "/lib64", "/etc", "/proc", "/opt")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_TO_READ = "/dev/zero"
+"""Who may write to it can share memory by it that nobody counts."""
 _URLS = ("ANTHROPIC_BASE_URL", *PROXIES)
 _HTTPS = 443
 _MISSING_BELOW = {
@@ -127,7 +129,7 @@ def jail_of(config: RuntimeConfig, start: Start, cli: Path, environment: Mapping
     extra = (*isolation.reads, *plugins, *certificates(environment))
     return Jail(
         cwd=start.session.cwd,
-        reads=(*readable(extra, cli), str(folders.run)),
+        reads=(*readable(extra, cli), _TO_READ, str(folders.run)),
         writes=(*map(str, (folders.home, folders.config, folders.tmp)), *_DEVICES),
         ports=tuple(sorted({*isolation.ports, *_ports(config, environment)})),
         program=filter_program() if isolation.filters else b"",

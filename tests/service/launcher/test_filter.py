@@ -14,6 +14,7 @@ MACHINES = pytest.mark.parametrize("machine", NUMBERS)
 _GETPID = {"x86_64": 39, "aarch64": 172}
 _MSEAL = 462
 _CLONE_THREAD, _CLONE_NEWUSER, _AF_UNIX, _AF_INET, _STREAM = 0x10000, 0x10000000, 1, 2, 1
+_SHARED, _PRIVATE, _SHARED_VALIDATE, _ANONYMOUS = 1, 2, 3, 0x20
 _I386, _ARM = 0x40000003, 0x40000028
 
 
@@ -98,6 +99,10 @@ def test_arguments_decide(machine: str) -> None:
     assert answer(machine, numbers["socket"], _AF_INET, _STREAM, 6) == ALLOW
     assert answer(machine, numbers["socket"], _AF_UNIX, _STREAM, 0) == error(errno.EAFNOSUPPORT)
     assert answer(machine, numbers["prlimit64"], 0) == ALLOW
+    assert answer(machine, numbers["mmap"], 0, 4096, 3, _PRIVATE | _ANONYMOUS) == ALLOW
+    assert answer(machine, numbers["mmap"], 0, 4096, 3, _SHARED) == ALLOW
+    assert answer(machine, numbers["mmap"], 0, 4096, 3, _SHARED | _ANONYMOUS) == ASK
+    assert answer(machine, numbers["mmap"], 0, 4096, 3, _SHARED_VALIDATE | _ANONYMOUS) == ASK
     assert answer(machine, numbers["prlimit64"], 1) == error(errno.EPERM)
 
 

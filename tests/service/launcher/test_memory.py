@@ -69,6 +69,41 @@ def test_a_family_that_is_too_large_is_killed(prison: Prison) -> None:
     assert "the session's limit of 200 MiB of memory was reached" in errors
 
 
+# Says how many pieces of 50 MiB it could have to share; two times, all being gone between.
+_SHARED = """
+import mmap, time
+def some():
+    pieces = []
+    try:
+        for _ in range(10):
+            pieces.append(mmap.mmap(-1, 50 * 2**20))
+    except OSError as error:
+        print(len(pieces), error.strerror, flush=True)
+    return pieces
+first = some()
+kept = first.pop()
+del first
+time.sleep(1.1)
+some()
+del kept
+time.sleep(1.1)
+some()
+"""
+
+
+def test_memory_to_share_has_an_end_until_none_is_left(prison: Prison) -> None:
+    """Of one piece that is left nobody could tell how much is behind it."""
+    (prison.own / "shared.py").write_text(_SHARED)
+    output = prison.runs(f"{PYTHON} shared.py", memory_bytes=200 * 2**20)[1]
+    none = "Cannot allocate memory"
+    assert output.splitlines() == [f"4 {none}", f"0 {none}", f"4 {none}"]
+
+
+def test_without_a_limit_memory_to_share_has_none(prison: Prison) -> None:
+    (prison.own / "shared.py").write_text(_SHARED)
+    assert prison.runs(f"{PYTHON} shared.py")[:2] == (0, "")
+
+
 def test_a_launcher_does_not_wait_for_who_reads_its_errors(prison: Prison) -> None:
     """The agent fills the pipe of errors, which both have, and takes too much memory then."""
     fill = "import os; os.set_blocking(2, False)\nwhile True: os.write(2, b'x' * 4096)"
