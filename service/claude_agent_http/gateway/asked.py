@@ -1,9 +1,10 @@
-"""Which model a request asks for, as every JSON parser would read it. Pure."""
+"""What a request asks for, as every JSON parser would read it. Pure."""
 
 import json
 import re
+from dataclasses import dataclass
 
-__all__ = ["BadRequestError", "asked_model"]
+__all__ = ["Asked", "BadRequestError", "asked_for"]
 
 _SPACE = " \t\n\r"
 _SPACES = re.compile(r"[ \t\n\r]*")
@@ -11,6 +12,7 @@ _SPACES = re.compile(r"[ \t\n\r]*")
 _MOST_KEYS = 64
 _MOST_VALUES = 2_000_000
 _MOST_CHARACTERS = 128
+_KEYS = ("model", "stream", "max_tokens")
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -18,24 +20,38 @@ class BadRequestError(Exception):
     """The body is no request to the Messages API; the text says why."""
 
 
-def asked_model(body: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`size` of the request is in bytes; `max_tokens` is how long its answer may be, 0 where it says nothing."""
+
+    model: str
+    size: int
+    streams: bool = False
+    max_tokens: int = 0
+
+
+def asked_for(body: bytes) -> Asked:
     """Raises BadRequestError, also for a body with two models: parsers differ in which one counts."""
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise BadRequestError(f"the body has more than {_MOST_VALUES} values")
     try:
-        models = _models(body.decode("utf-8"))
+        given = _given(body.decode("utf-8"))
     except (ValueError, IndexError, RecursionError):
         raise BadRequestError("the body is not a JSON object") from None
+    models = given["model"]
     if len(models) != 1 or not isinstance(models[0], str) or not models[0]:
         raise BadRequestError("model: should be one text")
     if len(models[0]) > _MOST_CHARACTERS or not models[0].isprintable():
         raise BadRequestError(f"model: should be at most {_MOST_CHARACTERS} printable characters")
-    return models[0]
+    longest = max((one for one in given["max_tokens"] if type(one) is int and 0 < one < 2**31), default=0)
+    return Asked(
+        models[0], len(body), streams=[one is True for one in given["stream"]] == [True], max_tokens=longest
+    )
 
 
-def _models(text: str) -> list[object]:
-    """Every value of the key `model` on the top level, in one pass. Raises ValueError, IndexError."""
-    found: list[object] = []
+def _given(text: str) -> dict[str, list[object]]:
+    """Every value of our keys on the top level, in one pass. Raises ValueError, IndexError."""
+    found: dict[str, list[object]] = {key: [] for key in _KEYS}
     at = _skip(text, _expect(text, _skip(text, 0), "{"))
     more = text[at] != "}"
     keys = 0
@@ -47,8 +63,8 @@ def _models(text: str) -> list[object]:
         key, at = _decode(text, at)
         value, at = _decode(text, _skip(text, _expect(text, _skip(text, at), ":")))
         # Some parsers do not mind the case of a key.
-        if key.casefold() == "model":
-            found.append(value)
+        if (name := key.casefold()) in found:
+            found[name].append(value)
         at = _skip(text, at)
         more = text[at] == ","
         at = _skip(text, at + 1) if more else at

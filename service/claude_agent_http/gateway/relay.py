@@ -1,7 +1,6 @@
 """One request of an agent to the model API, and the answer on its way back."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import anyio
@@ -13,15 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.domain.turn import ErrorKind
-from claude_agent_http.gateway.asked import BadRequestError, asked_model
+from claude_agent_http.gateway.asked import Asked, BadRequestError, asked_for
 from claude_agent_http.gateway.bodies import Bodies
 from claude_agent_http.gateway.client import UpstreamAnswer, UpstreamClient
 from claude_agent_http.gateway.failed import UpstreamError
 from claude_agent_http.gateway.failure import failure
 from claude_agent_http.gateway.grants import Grant, Grants, TooManyAtOnceError
 from claude_agent_http.gateway.headers import from_upstream, to_upstream, tokens_in
+from claude_agent_http.gateway.meter import Meter
 from claude_agent_http.gateway.rules import Rules
-from claude_agent_http.gateway.told import reader_of
 from claude_agent_http.gateway.upstream import Upstream, UpstreamSource, UpstreamUnknownError
 
 __all__ = ["MESSAGES", "Relay"]
@@ -95,18 +94,18 @@ class Relay:
         group.start_soon(_cancel_when_gone, request.receive, group.cancel_scope)
         answer = _Answer(send)
         try:
-            model = await self._admitted_model(path, grant, body)
+            asked = await self._admitted(path, grant, body)
         except _NotAdmitted as refused:
             await answer.give(refused.response)
         else:
-            await self._relay(path, request, answer, grant, model, body)
+            await self._relay(path, request, answer, grant, asked, body)
         group.cancel_scope.cancel()
 
-    async def _admitted_model(self, path: str, grant: Grant, body: bytes) -> str:
+    async def _admitted(self, path: str, grant: Grant, body: bytes) -> Asked:
         """Raises _NotAdmitted."""
         try:
-            model = asked_model(body)
-            refusal = self._rules.model_refusal(model)
+            asked = asked_for(body)
+            refusal = self._rules.model_refusal(asked.model)
             if refusal is None and path == MESSAGES:
                 refusal = await self._rules.budget_refusal(grant)
         except BadRequestError as error:
@@ -114,29 +113,31 @@ class Relay:
         except StorageError as error:
             raise _NotAdmitted(failure(503, f"what was spent so far is not known: {error}")) from None
         if refusal is None:
-            return model
+            return asked
         grant.refusal = refusal
         status = 403 if refusal.kind is ErrorKind.MODEL_NOT_ALLOWED else 402
         raise _NotAdmitted(failure(status, refusal.message, retries=False))
 
     async def _relay(
-        self, path: str, request: Request, answer: "_Answer", grant: Grant, model: str, body: bytes
+        self, path: str, request: Request, answer: "_Answer", grant: Grant, asked: Asked, body: bytes
     ) -> None:
         try:
             upstream = self._source()
-            asking = self._client.post(
-                upstream,
-                path,
-                request.scope["query_string"],
-                to_upstream(request.scope["headers"]),
-                body,
-            )
-            async with asking as received:
-                if received.status >= 300:
-                    await answer.give(await _unhappy(received, upstream))
-                    return
-                with self._metered(path, received, grant, model, len(body)) as read:
-                    await _pass_on(received, answer, read)
+            with self._meter(path, grant, asked) as meter:
+                asking = self._client.post(
+                    upstream,
+                    path,
+                    request.scope["query_string"],
+                    to_upstream(request.scope["headers"]),
+                    body,
+                )
+                async with asking as received:
+                    if received.status >= 300:
+                        meter.costs_nothing()
+                        await answer.give(await _unhappy(received, upstream))
+                        return
+                    meter.answered(received.content_type)
+                    await _pass_on(received, answer, meter.feed)
         except UpstreamUnknownError as error:
             _tell(grant, "credential", str(error))
             await answer.give(failure(503, f"the model API cannot be asked: {error}"))
@@ -146,20 +147,12 @@ class Relay:
             if not answer.begun:
                 await answer.give(failure(error.status, str(error)))
 
-    @contextmanager
-    def _metered(
-        self, path: str, received: UpstreamAnswer, grant: Grant, model: str, asked_bytes: int
-    ) -> Iterator[Callable[[bytes], None]]:
-        """What the answer tells of its tokens counts, however it ends."""
+    def _meter(self, path: str, grant: Grant, asked: Asked) -> Meter:
+        """Only messages cost anything."""
+        meter = Meter(self._rules, grant, asked)
         if path != MESSAGES:
-            yield lambda _chunk: None
-            return
-        reader = reader_of(received.content_type, asked_bytes)
-        try:
-            yield reader.feed
-        finally:
-            if (usage := reader.told()) is not None:
-                self._rules.used(grant, model, usage)
+            meter.costs_nothing()
+        return meter
 
 
 class _NotAdmitted(Exception):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from claude_agent_http.gateway.prices import Told
 
-__all__ = ["Reader", "reader_of"]
+__all__ = ["Reader", "is_stream", "reader_of", "reckoned"]
 
 _MOST_OF_A_LINE = 64 * 1024
 _MOST_OF_A_MESSAGE = 8 * 1024 * 1024
@@ -27,9 +27,13 @@ class Reader(Protocol):
         ...
 
 
+def is_stream(content_type: str) -> bool:
+    return content_type.startswith("text/event-stream")
+
+
 def reader_of(content_type: str, asked_bytes: int) -> Reader:
     """`asked_bytes` is how long the request's body was."""
-    if content_type.startswith("text/event-stream"):
+    if is_stream(content_type):
         return StreamReader(asked_bytes)
     return MessageReader(asked_bytes)
 
@@ -69,7 +73,7 @@ class StreamReader:
         if not self._is_whole:
             told = replace(told, output_tokens=max(told.output_tokens, self._reckoned))
         if "input_tokens" not in self._usage:
-            told = replace(told, input_tokens=_reckoned(self._asked_bytes), is_reckoned=self._has_ended)
+            told = replace(told, input_tokens=reckoned(self._asked_bytes), is_reckoned=self._has_ended)
         return told
 
     def _take(self, part: bytes) -> None:
@@ -125,7 +129,7 @@ class MessageReader:
             case {"type": "message", "usage": {"input_tokens": _, "output_tokens": _} as usage}:
                 return _told(_known(usage))
         is_whole = message is not None
-        return Told(_reckoned(self._asked_bytes), _reckoned(self._came_bytes), is_reckoned=is_whole)
+        return Told(reckoned(self._asked_bytes), reckoned(self._came_bytes), is_reckoned=is_whole)
 
 
 def _parsed(data: bytes) -> Any:
@@ -151,7 +155,8 @@ def _told(usage: dict[str, Any]) -> Told:
     )
 
 
-def _reckoned(size: int) -> int:
+def reckoned(size: int) -> int:
+    """Tokens of so many bytes."""
     return max(1, size // _BYTES_A_TOKEN)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_agent_http.gateway.asked import BadRequestError, asked_model
+from claude_agent_http.gateway.asked import Asked, BadRequestError, asked_for
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -25,12 +25,12 @@ VALUES = st.recursive(
 def test_the_model_is_found_wherever_it_stands(rest: dict, model: str, place: int, indent: int | None):
     items = list(rest.items())
     items.insert(place, ("model", model))
-    assert asked_model(json.dumps(dict(items), indent=indent).encode()) == model
+    assert asked_for(json.dumps(dict(items), indent=indent).encode()).model == model
 
 
 def test_a_models_name_deeper_down_is_no_models():
     tools = [{"input_schema": {"properties": {"model": {"enum": ["opus"]}}, "model": "x"}}]
-    assert asked_model(json.dumps({"tools": tools, "model": "claude-a"}).encode()) == "claude-a"
+    assert asked_for(json.dumps({"tools": tools, "model": "claude-a"}).encode()).model == "claude-a"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_models_name_deeper_down_is_no_models():
 )
 def test_a_body_that_asks_for_no_one_model_is_refused(body: bytes):
     with pytest.raises(BadRequestError):
-        asked_model(body)
+        asked_for(body)
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,23 @@ def test_a_body_that_asks_for_no_one_model_is_refused(body: bytes):
 def test_a_body_that_is_made_to_be_slow_is_refused_soon(body: bytes) -> None:
     began = time.process_time()
     with pytest.raises(BadRequestError):
-        asked_model(body)
+        asked_for(body)
     assert time.process_time() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    ("more", "streams", "max_tokens"),
+    [
+        ('"stream": true, "max_tokens": 9', True, 9),
+        ('"stream": false, "max_tokens": 9', False, 9),
+        ('"max_tokens": 9, "max_tokens": 90', False, 90),
+        ('"stream": true, "Stream": false', False, 0),
+        ('"stream": 1, "max_tokens": true', False, 0),
+        ('"max_tokens": -1', False, 0),
+        ('"max_tokens": 1e9', False, 0),
+    ],
+)
+def test_how_long_an_answer_may_be(more: str, streams: bool, max_tokens: int):
+    """Where parsers could differ it is what costs more."""
+    body = f'{{"model": "claude-a", {more}}}'.encode()
+    assert asked_for(body) == Asked("claude-a", len(body), streams, max_tokens)

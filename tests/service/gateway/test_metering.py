@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.service.gateway.conftest import ASKED, PATH, Agent, Model, Rig, Say
 from tests.service.gateway.test_told import DELTA, START, STREAM
+from tests.waiting import until
 
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.domain.turn import ErrorKind
@@ -104,6 +105,33 @@ async def test_what_an_agent_read_before_it_ended_counts_when_its_token_is_dead(
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(chunks)
         await stream.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize(("streams", "output"), [(True, 0), (False, 64_000)])
+async def test_who_goes_away_before_the_answer_is_charged(rig: Rig, model: Model, streams: bool, output: int):
+    """Else ten requests that nobody waits for would cost nothing, and no budget would ever hold."""
+    asked = asyncio.Event()
+
+    async def plays(say: Say) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    model.plays = plays
+    await rig.start()
+    async with asyncio.timeout(10), rig.agent() as agent:
+        body = ASKED | {"stream": streams, "max_tokens": 64_000}
+        asking = asyncio.create_task(agent.ask(json=body))
+        await asked.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+        async def is_charged() -> bool:
+            return "claude-test" in await used(rig, agent)
+
+        await until(is_charged, 5)
+        spent = (await used(rig, agent))["claude-test"]
+    assert (spent.requests, spent.output_tokens) == (1, output)
+    assert spent.input_tokens > 0
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 529])
