@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Self
@@ -32,7 +33,9 @@ def said(count: int) -> str:
 
 class Client:
     def __init__(self, url: str) -> None:
-        self.http = httpx.AsyncClient(base_url=url, timeout=LIMIT_SECONDS, trust_env=False)
+        # Trusts nobody, for it speaks http://: to read the machine's certificates takes 16 ms.
+        nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.http = httpx.AsyncClient(base_url=url, timeout=LIMIT_SECONDS, trust_env=False, verify=nobody)
 
     async def __aenter__(self) -> Self:
         return self
