@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -41,18 +42,22 @@ def unpacked(payloads: Iterable[str]) -> list[Wakeup]:
     return heard
 
 
-def in_small_pieces(wakeups: Iterable[Wakeup]) -> list[Wakeup]:
-    """The same said character by character, so that it matters only what is said and not in which pieces."""
+def joined(wakeups: Iterable[Wakeup]) -> list[Wakeup]:
+    """Deltas that go on where the one before ends, as one: it matters what is said, not in which pieces."""
     said: list[Wakeup] = []
     for wakeup in wakeups:
-        if isinstance(wakeup, Delta) and wakeup.text:
-            said += [
-                Delta(wakeup.session_id, wakeup.event_id, wakeup.event_type, wakeup.offset + place, character)
-                for place, character in enumerate(wakeup.text)
-            ]
+        last = said[-1] if said else None
+        if isinstance(wakeup, Delta) and isinstance(last, Delta) and _goes_on(last, wakeup):
+            said[-1] = replace(last, text=last.text + wakeup.text)
         else:
             said.append(wakeup)
     return said
+
+
+def _goes_on(first: Delta, second: Delta) -> bool:
+    # An empty one says something of its own: that a message was begun.
+    after = replace(first, offset=first.offset + len(first.text), text=second.text)
+    return bool(first.text and second.text) and after == second
 
 
 @settings(max_examples=amount(150, 3000), deadline=None)
@@ -60,7 +65,7 @@ def in_small_pieces(wakeups: Iterable[Wakeup]) -> list[Wakeup]:
 def test_everything_comes_whole_and_in_order(wakeups: list[Wakeup]) -> None:
     payloads = pack(SENDER, wakeups)
     assert all(len(payload.encode()) <= LONGEST for payload in payloads)
-    assert in_small_pieces(unpacked(payloads)) == in_small_pieces(wakeups)
+    assert joined(unpacked(payloads)) == joined(wakeups)
 
 
 @pytest.mark.parametrize("character", ["a", "\x00", "\U0001f600", "\ud800", "\udc00a", '"', "﷽"])
@@ -68,7 +73,7 @@ def test_a_very_long_delta_comes_whole_and_in_full_payloads(character: str) -> N
     delta = Delta("s", "sevt_1", EventType.AGENT_MESSAGE, 7, character * 100_000)
     payloads = pack(SENDER, [delta])
     heard = unpacked(payloads)
-    assert in_small_pieces(heard) == in_small_pieces([delta])
+    assert joined(heard) == joined([delta])
     assert all(len(payload.encode()) <= LONGEST for payload in payloads)
     assert len(payloads) < 4 * len("".join(payloads)) / LONGEST
 
@@ -92,7 +97,7 @@ def test_no_length_is_just_too_long(size: int) -> None:
     wakeups: list[Wakeup] = [Delta("s", "e", EventType.AGENT_MESSAGE, 0, "x" * size), Changed("s")]
     payloads = pack(SENDER, wakeups)
     assert all(len(payload) <= LONGEST for payload in payloads)
-    assert in_small_pieces(unpacked(payloads)) == in_small_pieces(wakeups)
+    assert joined(unpacked(payloads)) == joined(wakeups)
 
 
 def test_what_fits_in_no_payload_is_left_out() -> None:
