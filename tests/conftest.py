@@ -10,7 +10,7 @@ import pytest
 from tests.pgbouncer import PgBouncer, start_pgbouncer
 from tests.postgres import PostgresServer, start_postgres
 
-pytest_plugins = ["tests.tiers", "tests.proof", "pytester"]
+pytest_plugins = ["tests.tiers", "tests.proof", "tests.sample", "pytester"]
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ def types_of(turn: list[dict]) -> list[str]:
     return [event["type"] for event in turn]
 
 
+@pytest.mark.in_proofs(storage="postgresql")
 async def test_a_budget_that_is_reached_in_a_turn_ends_it(services: Services, storage: Storage) -> None:
     """The first request is within the budget, the second is refused; a restart does not forget."""
     budget = {"CLAUDE_AGENT_GATEWAY_SESSION_BUDGET_TOKENS": "1000"}

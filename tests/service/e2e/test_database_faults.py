@@ -26,7 +26,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.tier("cli", "linux", "postgres"), pytest.mark.timeout(300)]
 
-USERS = [f"user-{number}" for number in range(amount(4, 16))]
+USERS = [f"user-{number}" for number in range(amount(2, 16))]
 WITHOUT_A_TOOL = "-last"
 Fault = Callable[[PostgresServer], Awaitable[None]]
 

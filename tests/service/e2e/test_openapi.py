@@ -17,7 +17,7 @@ from tests.service.e2e.service_process import Services
 pytestmark = [pytest.mark.tier("cli", "linux"), pytest.mark.timeout(1800)]
 
 BOUNDED = settings(
-    max_examples=amount(10, 40),
+    max_examples=amount(5, 40),
     deadline=None,
     derandomize=not PROOF,
     database=None,

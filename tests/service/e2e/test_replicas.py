@@ -27,8 +27,8 @@ pytestmark = [
 ]
 
 LEASE = 2
-SAMPLES = amount(5, 50)
-SAMPLES_A_TEST = 5
+SAMPLES = amount(2, 50)
+SAMPLES_A_TEST = amount(2, 5)
 BEAT = "while :; do echo x >> beat; sleep 0.02; done"
 TALK = script(tokens(120, 3))
 # Those in which an owner is killed. Only the last step uses no tool, for a reply without one ends the turn;

@@ -8,6 +8,7 @@ from tests.service.e2e.service_process import Services
 pytestmark = [pytest.mark.tier("cli"), pytest.mark.timeout(120)]
 
 
+@pytest.mark.in_proofs(storage="sqlite")
 async def test_a_closed_session_goes_after_its_time(services: Services, storage: Storage) -> None:
     limits = {"CLAUDE_AGENT_SESSION_TTL": "2", "CLAUDE_AGENT_RETENTION_CLOSED_DAYS": "0.00003"}
     service = services.start(**storage.env, **limits)

@@ -231,7 +231,7 @@ class EngineMachine(RuleBasedStateMachine):
 
 
 EngineMachine.TestCase.settings = settings(
-    max_examples=amount(int(__import__("os").environ.get("N", "500")), 3_000),
+    max_examples=amount(250, 3_000),
     stateful_step_count=amount(40, 80),
     deadline=None,
     suppress_health_check=list(HealthCheck),

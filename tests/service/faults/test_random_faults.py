@@ -19,7 +19,7 @@ from tests.service.faults.world import Place, World
 from claude_agent_http.engine import Limits
 
 STEPS = 60
-LIVES_A_TEST = amount(150, 3_000)
+LIVES_A_TEST = amount(75, 3_000)
 IN_MEMORY = range(4)
 ON_POSTGRES = amount(2, 20)
 
