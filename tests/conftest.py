@@ -1,14 +1,13 @@
 """What every test may use: the tiers, and a Postgres of the run's own."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import pytest
 from tests.pgbouncer import PgBouncer, start_pgbouncer
-from tests.postgres import PostgresServer, start_postgres
+from tests.postgres import PostgresServer, administer, new_database, start_postgres
 
 pytest_plugins = ["tests.tiers", "tests.proof", "tests.sample", "pytester"]
 
@@ -17,6 +16,8 @@ pytest_plugins = ["tests.tiers", "tests.proof", "tests.sample", "pytester"]
 def postgres_server() -> Iterator[PostgresServer]:
     """A running server, stopped when the run ends."""
     with start_postgres() as server:
+        # Processes are killed here, the machine is not; and every new database waits for the disk otherwise.
+        asyncio.run(administer(server, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
         yield server
 
 
@@ -34,15 +35,5 @@ def pgbouncer(postgres_server: PostgresServer) -> Iterator[PgBouncer]:
 @pytest.fixture
 async def postgres_dsn(postgres_server: PostgresServer) -> AsyncIterator[str]:
     """The SQLAlchemy URL of a new, empty database, dropped after the test with whoever is still connected."""
-    name = f"test_{uuid4().hex}"
-    await _administer(postgres_server, f'CREATE DATABASE "{name}"')
-    yield postgres_server.sqlalchemy_url(name)
-    await _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-async def _administer(server: PostgresServer, statement: str) -> None:
-    connection = await asyncpg.connect(server.url("postgres"), timeout=30)
-    try:
-        await connection.execute(statement, timeout=30)
-    finally:
-        await connection.close()
+    async with new_database(postgres_server) as name:
+        yield postgres_server.sqlalchemy_url(name)

@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
-__all__ = ["PostgresServer", "start_installed", "start_postgres"]
+import asyncpg
+
+__all__ = ["PostgresServer", "administer", "new_database", "start_installed", "start_postgres"]
 
 _LIMIT_SECONDS = 60
 
@@ -26,6 +29,25 @@ class PostgresServer:
 
     def sqlalchemy_url(self, database: str) -> str:
         return self.url(database).replace("postgresql:", "postgresql+asyncpg:", 1)
+
+
+@asynccontextmanager
+async def new_database(server: PostgresServer, template: str = "template1") -> AsyncIterator[str]:
+    """The name of a copy of `template`, dropped at the end with whoever is still connected."""
+    name = f"test_{uuid4().hex}"
+    await administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    yield name
+    await administer(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def administer(server: PostgresServer, *statements: str) -> None:
+    """As the superuser, each in a transaction of its own."""
+    connection = await asyncpg.connect(server.url("postgres"), timeout=30)
+    try:
+        for statement in statements:
+            await connection.execute(statement, timeout=30)
+    finally:
+        await connection.close()
 
 
 @contextmanager

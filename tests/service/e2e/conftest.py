@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-import asyncpg
 import pytest
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, administer
 from tests.service.e2e.client import Client
 from tests.service.e2e.service_process import ServiceProcess, Services
 
@@ -40,6 +39,7 @@ class Storage:
     env: dict[str, str]
 
 
+# Where a test shows more than what a store does, `in_proofs(storage=...)` leaves one of them to proofs.
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.tier("postgres"))])
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     if request.param == "sqlite":
@@ -47,7 +47,7 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = f"test_{uuid4().hex}"
-    asyncio.run(_administer(server, f'CREATE DATABASE "{name}"'))
+    asyncio.run(administer(server, f'CREATE DATABASE "{name}"'))
     yield Storage(
         {
             "CLAUDE_AGENT_SESSION_STORAGE": "postgresql",
@@ -56,12 +56,4 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
             "CLAUDE_AGENT_SESSION_LEASE_SECONDS": "1",  # a killed service keeps its sessions so long
         }
     )
-    asyncio.run(_administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
-
-
-async def _administer(server: PostgresServer, statement: str) -> None:
-    connection = await asyncpg.connect(server.url("postgres"), timeout=30)
-    try:
-        await connection.execute(statement, timeout=30)
-    finally:
-        await connection.close()
+    asyncio.run(administer(server, f'DROP DATABASE "{name}" WITH (FORCE)'))

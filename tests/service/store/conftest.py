@@ -1,6 +1,7 @@
 """One store of each kind, so that one suite runs over all of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 from tests.pgbouncer import PgBouncer
+from tests.postgres import PostgresServer, administer, new_database
 from tests.service.store.inspection import server_time
 from tests.service.store.values import TickingClock
 from tests.waiting import until
@@ -25,6 +27,7 @@ KINDS = [
 ]
 DATABASES = KINDS[1:]
 SHARED = KINDS[2:]
+_MIGRATED = "migrated"
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,34 @@ class Place:
     @property
     def is_postgres(self) -> bool:
         return self.url.startswith("postgresql")
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database as a store that was opened there leaves it, to be copied."""
+
+    async def made() -> None:
+        await administer(postgres_server, f"CREATE DATABASE {_MIGRATED}")
+        store = postgres_store(postgres_server.sqlalchemy_url(_MIGRATED), TickingClock())
+        await store.open()
+        await store.close()
+
+    asyncio.run(made())
+    yield _MIGRATED
+    asyncio.run(administer(postgres_server, f"DROP DATABASE {_MIGRATED}"))
+
+
+@pytest.fixture
+def template(request: pytest.FixtureRequest) -> str:
+    """Migrated already where the test gets an open `store` anyway: migrating takes longer than most."""
+    return str(request.getfixturevalue("migrated")) if "store" in request.fixturenames else "template1"
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: PostgresServer, template: str) -> AsyncIterator[str]:
+    """Of a database of the test's own."""
+    async with new_database(postgres_server, template) as name:
+        yield postgres_server.sqlalchemy_url(name)
 
 
 @pytest.fixture
