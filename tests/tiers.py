@@ -3,7 +3,7 @@
 `@pytest.mark.tier("cli")` (or `pytestmark`, or a parameter's mark) puts a test into a tier; without one it
 is in `unit`, which needs nothing. A test of a tier that cannot run here is skipped with the reason, and the
 run ends with a table of tiers and a list of every other skip. `--require-all-tiers` makes a tier left out a
-failure.
+failure. Where workers run the tests (pytest-xdist), each report brings its tier along.
 """
 
 import os
@@ -21,6 +21,7 @@ __all__ = ["Tiers", "pytest_addoption", "pytest_configure"]
 Probe = Callable[[], str | None]
 
 _DEFAULT = "unit"
+_PROPERTY = "tier"
 _FIXTURE_TIERS = {"postgres_server": "postgres", "pgbouncer": "pgbouncer"}
 
 
@@ -53,16 +54,14 @@ class Tiers:
         self._probes = {name: cache(probe) for name, probe in probes.items()}
         self._required = required
         self._rows: dict[str, _Row] = {}
-        self._row_of: dict[str, _Row] = {}
         self._other_skips: list[tuple[str, str]] = []
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
-            names = self._names(item)
-            row = self._rows.setdefault("+".join(names), _Row(self._reason(names)))
-            self._row_of[item.nodeid] = row
-            if row.reason is not None:
+            name = "+".join(self._names(item))
+            item.user_properties.append((_PROPERTY, name))
+            if (row := self._row(name)).reason is not None:
                 item.add_marker(pytest.mark.skip(reason=row.reason))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -70,7 +69,7 @@ class Tiers:
             self._other_skips.append((report.nodeid, _skip_reason(report)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        row = self._row_of[report.nodeid]
+        row = self._row(str(dict(report.user_properties).get(_PROPERTY, _DEFAULT)))
         if report.failed:
             # A test that passes and then fails to tear down has failed.
             if report.when == "teardown":
@@ -112,6 +111,11 @@ class Tiers:
             total = passed + failed + skipped
             line = f"{name:<{width}}  {total:>6} {passed:>6} {failed:>6} {skipped:>7}  {row.reason or ''}"
             yield line.rstrip()
+
+    def _row(self, name: str) -> _Row:
+        if name not in self._rows:
+            self._rows[name] = _Row(self._reason(name.split("+")))
+        return self._rows[name]
 
     def _names(self, item: pytest.Item) -> list[str]:
         named = {name for mark in item.iter_markers("tier") for name in mark.args}
