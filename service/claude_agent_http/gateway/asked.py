@@ -22,7 +22,7 @@ class BadRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`size` is that of the request in bytes, `max_tokens` how long its answer may be, 0 where it says nothing."""
+    """`size`: of the request, in bytes. `max_tokens`: how long its answer may be, 0 where it says nothing."""
 
     model: str
     size: int
