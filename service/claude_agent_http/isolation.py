@@ -2,13 +2,21 @@
 it."""
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from claude_agent_http.domain.errors import IsolationError
 from claude_agent_http.runtime.config import Isolation
-from claude_agent_http.runtime.isolation import LEAST_ABI, Kernel, certificates, exposed, readable
+from claude_agent_http.runtime.isolation import (
+    LEAST_ABI,
+    Kernel,
+    certificates,
+    exposed,
+    given_away,
+    readable,
+)
 from claude_agent_http.runtime.startfiles import bundled_cli
 from claude_agent_http.settings import IsolationSettings, Loaded, Settings
 
@@ -39,15 +47,19 @@ def configured_isolation(
     could read what they must not."""
     settings = loaded.settings
     chosen = settings.isolation
+    # Whatever the mode: a user's folder is reached over HTTP too.
+    given = given_away(_own_paths(loaded), settings.user.base_dir)
+    _refuse("what is the service's own would be a user's", given)
     if chosen.mode == "off":
         return ConfiguredIsolation(chosen.mode, None, kernel.landlock, (_OFF,))
     if chosen.mode == "required" and not kernel.suffices:
         raise IsolationError(_not_to_be_had(kernel))
     if not kernel.landlock:
         return ConfiguredIsolation(chosen.mode, None, 0, kernel.missing)
-    found = list(exposed(private_paths(loaded), readable_paths(settings, environ)))
-    if found:
-        raise IsolationError("agents could read what is the service's own: " + "; ".join(found))
+    _refuse(
+        "agents could read what is the service's own",
+        exposed(private_paths(loaded), readable_paths(settings, environ)),
+    )
     return ConfiguredIsolation(chosen.mode, _isolation(chosen, kernel), kernel.landlock, kernel.missing)
 
 
@@ -73,6 +85,17 @@ def private_paths(loaded: Loaded) -> Mapping[str, Path]:
     if _BINDINGS.exists():
         paths["the bindings"] = _BINDINGS
     return paths
+
+
+def _own_paths(loaded: Loaded) -> Mapping[str, Path]:
+    """What no user may have below the own folder."""
+    private = {key: path for key, path in private_paths(loaded).items() if key != "user.base_dir"}
+    return {**private, "the service's program": Path(__file__).parent, "its Python": Path(sys.prefix)}
+
+
+def _refuse(why: str, found: Iterable[str]) -> None:
+    if told := "; ".join(found):
+        raise IsolationError(f"{why}: {told}")
 
 
 def _not_to_be_had(kernel: Kernel) -> str:

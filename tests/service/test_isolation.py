@@ -1,5 +1,6 @@
 """Which jail the settings and the kernel give, and when the service must not start."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,58 @@ def test_what_every_agent_could_read_stops_the_start(load, variables, named):
 def test_a_folder_that_is_added_must_not_hold_what_is_the_services(load, tmp_path):
     with pytest.raises(IsolationError, match="which every agent may read"):
         configured_isolation(load(ISOLATION_READ=str(tmp_path)), ALL)
+
+
+@pytest.mark.parametrize("mode", ["required", "preferred", "off"])
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"USER_BASE_DIR": "data"}, r"session\.sqlite_path \(.*/data/db/sessions\.db\)"),
+        (
+            {"USER_BASE_DIR": "u", "AUTH": "api-keys", "AUTH_KEYS_DIR": "u/bob/keys"},
+            r"auth\.keys_dir \(.*/u/bob/keys\)",
+        ),
+        ({"USER_BASE_DIR": "u", "MODEL_BINDING_DIR": "u"}, r"model\.binding_dir \(.*/u\)"),
+        ({"USER_BASE_DIR": "u", "CONFIG": "u/bob/config.yaml"}, r"the configuration \(.*/bob/config\.yaml\)"),
+        (
+            {"USER_BASE_DIR": "u", "AUTH": "api-keys", "AUTH_KEYS_DIR": "link/keys"},
+            r"auth\.keys_dir \(.*/link/keys\)",
+        ),
+        ({"USER_BASE_DIR": sys.prefix}, "its Python"),
+    ],
+    ids=["database", "keys", "binding", "configuration", "by a link", "Python"],
+)
+def test_what_would_be_a_users_own_stops_the_start(load, tmp_path, mode, variables, named):
+    (tmp_path / "u" / "bob" / "keys").mkdir(parents=True)
+    (tmp_path / "u" / "bob" / "config.yaml").touch()
+    (tmp_path / "link").symlink_to("u/bob")
+    loaded = load(ISOLATION=mode, **variables)
+    with pytest.raises(IsolationError, match=named + r".* lies below user\.base_dir .*move it elsewhere"):
+        configured_isolation(loaded, ALL)
+    assert [finding.level for finding in check_isolation(loaded, ALL)] == ["fail"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"ISOLATION_READ": "data/claude-users/.sessions"}, r"user\.base_dir"),
+        ({"ISOLATION_READ": "data/claude-users/bob"}, r"user\.base_dir"),
+        ({"ISOLATION_READ": "keys/root", "AUTH": "api-keys", "AUTH_KEYS_DIR": "keys"}, r"auth\.keys_dir"),
+        ({"ISOLATION_READ": "model/api-key", "MODEL_BINDING_DIR": "model"}, r"model\.binding_dir"),
+        ({"PLUGINS": '[{"type": "local", "path": "data/claude-users/bob/p"}]'}, r"user\.base_dir"),
+    ],
+)
+def test_a_part_of_what_is_the_services_stops_the_start_too(load, tmp_path, variables, named):
+    for name in ("keys", "model", "data/claude-users/bob/p"):
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(IsolationError, match=r"which every agent may read, lies below " + named):
+        configured_isolation(load(**variables), ALL)
+
+
+def test_a_certificate_in_a_users_folder_stops_the_start(load, tmp_path):
+    environ = {"SSL_CERT_FILE": str(tmp_path / "data" / "claude-users" / "bob" / "ca.crt")}
+    with pytest.raises(IsolationError, match=r"ca\.crt, which .* may read, lies below user\.base_dir"):
+        configured_isolation(load(), ALL, environ)
 
 
 def test_what_agents_are_to_trust_must_not_hold_what_is_the_services(load, tmp_path):

@@ -20,6 +20,7 @@ __all__ = [
     "certificates",
     "exposed",
     "filter_program",
+    "given_away",
     "is_readable",
     "jail_of",
     "kernel",
@@ -102,13 +103,24 @@ def readable_path(path: str, roots: Iterable[str]) -> str:
 
 
 def exposed(private: Mapping[str, Path], roots: Iterable[str]) -> Iterator[str]:
-    """What of `private`, named by its key, every agent could read, in words."""
+    """What of `private`, named by its key, every agent could read, all of it or a part, in words."""
     roots = tuple(roots)
     for key, path in private.items():
         real = os.path.realpath(path)
-        root = next((root for root in roots if _is_below(real, [root])), None)
-        if root is not None:
-            yield f"{key} ({path}) lies below {root}, which every agent may read; move it elsewhere"
+        above = next((root for root in roots if _is_below(real, [root])), None)
+        below = next((root for root in roots if _is_below(root, [real])), None)
+        if above is not None:
+            yield f"{key} ({path}) lies below {above}, which every agent may read; move it elsewhere"
+        elif below is not None:
+            yield f"{below}, which every agent may read, lies below {key} ({path}); move it elsewhere"
+
+
+def given_away(private: Mapping[str, Path], base_dir: Path) -> Iterator[str]:
+    """What of `private` would be some user's own, to read, change and erase, in words."""
+    base = os.path.realpath(base_dir)
+    for key, path in private.items():
+        if _is_below(os.path.realpath(path), [base]):
+            yield f"{key} ({path}) lies below user.base_dir ({base_dir}); move it elsewhere"
 
 
 def filter_program() -> bytes:
