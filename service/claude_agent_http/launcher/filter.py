@@ -60,6 +60,14 @@ _PROTOCOLS = (0, 6, 17, 1, 58)
 _MSG_FASTOPEN = 0x20000000
 _F_SETLEASE = 1024
 _MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
+# Of terminals, pipes and any descriptor; of sockets.
+_IOCTL_FAMILY, _IOCTL_FAMILIES = 0xFF00, (0x5400, 0x8900)
+_IOCTLS = (
+    # To read the size of blocks, the flags of a file (two ways), and where its blocks are.
+    *(0x2, 0x80086601, 0x801C581F, 0xC020660B),
+    # To copy a file, or a part, into an open one by sharing its blocks.
+    *(0x40049409, 0x4020940D),
+)
 _NEW_NAMESPACES = 0x7E020000
 _PRIO_PROCESS, _PRIO_PGRP, _IOPRIO_WHO_PROCESS = 0, 1, 1
 
@@ -127,6 +135,15 @@ def _rules() -> dict[str, _Code]:
             (_RETURN, 0, 0, _RET_ERRNO | errno.EACCES),
             (_RETURN, 0, 0, _RET_ALLOW),
         ],
+        # What a file system can be told so goes past Landlock, and needs no right to write.
+        "ioctl": [
+            (_LOAD, 0, 0, _argument(1)),
+            *_go_to(len(_IOCTL_FAMILIES) + 2, _IOCTLS),
+            (_AND, 0, 0, _IOCTL_FAMILY),
+            *_go_to(1, _IOCTL_FAMILIES),
+            (_RETURN, 0, 0, _RET_ERRNO | errno.ENOTTY),
+            (_RETURN, 0, 0, _RET_ALLOW),
+        ],
         # Only of the caller itself: another process of the same uid may be the service.
         "setpriority": [*_only_if(0, (_PRIO_PROCESS, _PRIO_PGRP), errno.EPERM), *_own(1)],
         "ioprio_set": [*_only_if(0, (_IOPRIO_WHO_PROCESS,), errno.EPERM), *_own(1)],
@@ -157,8 +174,13 @@ def _only_if(argument: int, values: tuple[int, ...], error: int, mask: int | Non
     masked: _Code = [(_LOAD, 0, 0, _argument(argument))]
     if mask is not None:
         masked.append((_AND, 0, 0, mask))
-    tests = [(_EQUAL, len(values) - place, 0, value) for place, value in enumerate(values)]
-    return [*masked, *tests, (_RETURN, 0, 0, _RET_ERRNO | error)]
+    return [*masked, *_go_to(1, values), (_RETURN, 0, 0, _RET_ERRNO | error)]
+
+
+def _go_to(place: int, values: tuple[int, ...]) -> _Code:
+    """Pass over so many instructions behind these when what was loaded is one of `values`."""
+    last = len(values) - 1
+    return [(_EQUAL, last - at + place, 0, value) for at, value in enumerate(values)]
 
 
 def _unless_set(argument: int, bits: int, error: int) -> _Code:

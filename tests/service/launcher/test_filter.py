@@ -106,6 +106,27 @@ def test_arguments_decide(machine: str) -> None:
     assert answer(machine, numbers["prlimit64"], 1) == error(errno.EPERM)
 
 
+# By their numbers: to set flags (two ways), a version, a policy of encryption and to seal a file; what only
+# the privileged may; and one whose upper half is not what the kernel looks at.
+_REFUSED_IOCTLS = (
+    *(0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40047602, 0x800C6613, 0x40806685),
+    *(0xC0045877, 0xC0185879, 0x1, 0x12 << 8, 0x50009403, 0xC0189436, 0xF501, 0x2100, 0xFFFFFFFF),
+    *(0x54000000, 0x1_4008_6602),
+)
+# FIONREAD, FIONBIO, FIOCLEX, TIOCGWINSZ, SIOCGIFCONF; to look at flags, blocks and their size; to clone.
+_ALLOWED_IOCTLS = (
+    *(0x541B, 0x5421, 0x5451, 0x5413, 0x80045430, 0x8912),
+    *(0x80086601, 0x801C581F, 0xC020660B, 0x2, 0x40049409, 0x4020940D),
+)
+
+
+@MACHINES
+def test_an_ioctl_that_changes_what_a_file_is_goes_nowhere(machine: str) -> None:
+    number = NUMBERS[machine]["ioctl"]
+    assert {answer(machine, number, 3, one) for one in _REFUSED_IOCTLS} == {error(errno.ENOTTY)}
+    assert {answer(machine, number, 3, one) for one in _ALLOWED_IOCTLS} == {ALLOW}
+
+
 # Asks for its pid as a program of 32 bits does, in a process that the kernel may end for that.
 _INT_80 = """(lambda code: [
     function := ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code))),

@@ -59,6 +59,16 @@ ATTEMPTS = {
         "os.setxattr(os.open(CLI, os.O_RDONLY), 'user.a', b'1')",
         "ENOTSUP",
     ),
+    "set flags of a file that it may read": (
+        "[f := os.open(CLI, os.O_RDONLY), b := bytearray(8), fcntl.ioctl(f, 0x80086601, b), "
+        "fcntl.ioctl(f, 0x40086602, bytes([b[0] | 0x40]) + b[1:])]",
+        "ENOTTY",
+    ),
+    "set them in the other way": (
+        "[f := os.open(CLI, os.O_RDONLY), b := bytearray(28), fcntl.ioctl(f, 0x801C581F, b), "
+        "fcntl.ioctl(f, 0x401C5820, bytes(b))]",
+        "ENOTTY",
+    ),
     "make others wait for a file that it may read": (
         "fcntl.fcntl(os.open(CLI, os.O_RDONLY), 1024, fcntl.F_RDLCK)",
         "EACCES",
@@ -132,6 +142,18 @@ ALLOWED = {
 }
 
 
+# Each of what is not in the jail: there, and not.
+UNSEEN = {
+    "another process's descriptor": ("/proc/{pid}/fd/0", "/proc/{pid}/fd/999"),
+    "below another process's descriptor": ("/proc/{pid}/fd/0/x", "/proc/{pid}/fd/999/x"),
+    "by a link": ("to-fd/0", "to-fd/999"),
+    "by a link to it": ("to-one", "to-none"),
+    "below a link to it": ("to-one/x", "to-none/x"),
+    "a long name": ("to-one/" + 300 * "x", "to-none/" + 300 * "x"),
+    "by the way out": ("../other/file", "../other/none"),
+    "through a file": ("../other/file/x", "../other/none/x"),
+}
+
 # An address at whose end memory ends.
 _MAPPED = "(lambda pages: (libc.munmap(ctypes.c_void_p(pages + 4096), 4096), pages + 4096)[1])(MMAP)".replace(
     "MMAP", "libc_mmap(None, 8192, 3, 34, -1, 0)"
@@ -201,6 +223,23 @@ def test_it_can_use_what_is_its_own(prison: Prison) -> None:
         name: one for name, one in zip(ALLOWED, said, strict=True) if one.startswith("E") or one == "False"
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize("path", UNSEEN)
+def test_what_it_cannot_see_is_not_told_apart_from_what_is_not_there(prison: Prison, path: str) -> None:
+    pid = prison.bystander.pid
+    for name, place in {"to-fd": "fd", "to-one": "fd/0", "to-none": "fd/999"}.items():
+        (prison.own / name).symlink_to(f"/proc/{pid}/{place}")
+    there, not_there = (one.format(pid=pid) for one in UNSEEN[path])
+    changes = ("os.chmod('{}', 0o600)", "os.utime('{}')")
+    tried = [change.format(one) for one in (there, not_there) for change in changes]
+    assert prison.tries(tried, prison.jail()) == 4 * ["EACCES"]
+
+
+def test_what_is_not_there_among_its_own_is_told_so(prison: Prison) -> None:
+    paths = ("none", "none/none", f"{prison.own}/none", "./none/", "file/x", "f" * 300)
+    said = prison.tries([f"os.chmod({path!r}, 0o600)" for path in paths], prison.jail())
+    assert said == [*4 * ["ENOENT"], "ENOTDIR", "ENAMETOOLONG"]
 
 
 def test_it_can_connect_to_a_port_that_it_is_given(prison: Prison, port: int) -> None:
