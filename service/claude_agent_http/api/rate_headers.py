@@ -7,7 +7,8 @@ __all__ = ["rate_headers"]
 
 def rate_headers(standing: Standing) -> dict[str, str]:
     policy = standing.policy
+    more = "" if standing.more is None else f";t={standing.more}"
     return {
         "RateLimit-Policy": f'"{policy.name}";q={policy.quota};w={policy.window}',
-        "RateLimit": f'"{policy.name}";r={standing.remaining};t={standing.reset}',
+        "RateLimit": f'"{policy.name}";r={standing.remaining}{more}',
     }

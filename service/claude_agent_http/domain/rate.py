@@ -43,16 +43,17 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one caller stands: `remaining` may be used now, all of it again after `reset` seconds, and
-    anything at all after `wait` seconds, 0 when that is now."""
+    """Where one caller stands: `remaining` may be used now, more than that after `more` seconds, None when
+    all is there, and anything at all after `wait` seconds, 0 when that is now."""
 
     policy: Policy
     remaining: int
-    reset: int
+    more: int | None
     wait: int
 
     @classmethod
     def of(cls, policy: Policy, bucket: Bucket) -> "Standing":
         missing = policy.seconds_for(max(0.0, 1 - bucket.level))
-        reset = policy.seconds_for(policy.quota - bucket.level)
-        return cls(policy, max(0, math.floor(bucket.level)), math.ceil(reset), math.ceil(missing))
+        remaining = max(0, math.floor(bucket.level))
+        more = policy.seconds_for(remaining + 1 - bucket.level) if remaining < policy.quota else None
+        return cls(policy, remaining, None if more is None else math.ceil(more), math.ceil(missing))

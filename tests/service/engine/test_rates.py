@@ -62,9 +62,24 @@ def test_it_says_how_long_to_wait_and_that_is_true():
         RateLimitedError, match=r"6 requests in 60 s is reached; try again in 10 s"
     ) as refused:
         rate.take("alice")
-    assert refused.value.standing.reset == 60
+    assert refused.value.standing.more == refused.value.retry_after == 10
     clock.advance(refused.value.retry_after)
     rate.take("alice")
+
+
+def test_it_says_when_there_is_more_and_that_is_true():
+    clock = ManualClock()
+    rate = Rate(REQUESTS, clock)
+    assert (rate.standing("alice").remaining, rate.standing("alice").more) == (6, None)
+    rate.take("alice")
+    rate.take("alice")
+    clock.advance(4)
+    standing = rate.standing("alice")
+    assert (standing.remaining, standing.more) == (4, 6)
+    clock.advance(5.9)
+    assert rate.standing("alice").remaining == 4
+    clock.advance(0.1)
+    assert rate.standing("alice").remaining == 5
 
 
 def test_debts_are_waited_for():
