@@ -37,6 +37,7 @@ from claude_agent_http.runtime.folders import (
     forget_conversation,
     make_folders,
 )
+from claude_agent_http.runtime.lines import bounded_client
 from claude_agent_http.runtime.options import Start, cli_options
 from claude_agent_http.runtime.startfiles import write_start
 from claude_agent_http.runtime.stderr import StderrTail
@@ -188,7 +189,7 @@ class CliRuntimeFactory:
         store = cast("SessionStore", transcripts)
         start = Start(session, folders, grant.environment, resumes, store, gate.hook, tail.add, gate.permit)
         await asyncio.to_thread(write_start, self._config, start, tree.heartbeat_path, self._environ)
-        client = ClaudeSDKClient(cli_options(self._config, start))
+        client = bounded_client(cli_options(self._config, start))
         await _connect(client, tree, self._config.start_timeout)
         return client, folders
 

@@ -32,7 +32,7 @@ _INHERITED = frozenset(
 )
 # There only where the CLI can ask, and its questions have answers that an approval cannot give.
 _UNANSWERABLE = ("AskUserQuestion",)
-# The SDK reads a line as a whole, in the service's loop, and an agent can write one.
+# The SDK keeps a line as a whole, and an agent can write one; what it may hold besides is in `lines.py`.
 _MAX_LINE_BYTES = 16 * 1024 * 1024
 
 Hook = Callable[[Any, str | None, Any], Awaitable[Any]]

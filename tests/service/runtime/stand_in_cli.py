@@ -38,6 +38,9 @@ def misbehave(how: str, uuid: str) -> None:
         case "floods":
             assistant(uuid, "x" * 5_000_000)
             result(uuid)
+        case "nests":
+            say({"type": "assistant", "message": {}, "nested": [[[]] * 500] * 8_000})
+            result(uuid)
         case "cuts":
             sys.stdout.write('{"type": "assistant", "mess')
             sys.stdout.flush()

@@ -144,6 +144,27 @@ async def test_a_line_of_5_mb_passes(stand_ins: StandIns) -> None:
 
 
 @linux
+async def test_a_line_of_millions_of_values_is_a_death_and_keeps_nobody_waiting(stand_ins: StandIns) -> None:
+    """To parse it takes seconds of the service's loop, in which all other agents stand still."""
+    longest = 0.0
+
+    async def look() -> None:
+        nonlocal longest
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)  # any task that wants its turn
+            longest = max(longest, time.monotonic() - began)
+
+    async with stand_ins.open("nests") as runtime:
+        looking = asyncio.create_task(look())
+        with pytest.raises(RuntimeDiedError, match="more than 100000 values"):
+            await run_turn(runtime, "hi")
+        looking.cancel()
+    assert longest < 1
+    assert stand_ins.left() == []
+
+
+@linux
 async def test_output_that_is_no_message_is_passed_over(stand_ins: StandIns) -> None:
     async with stand_ins.open("noise") as runtime:
         assert (await run_turn(runtime, "hi")).text == "hello"
