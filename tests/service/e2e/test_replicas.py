@@ -30,7 +30,8 @@ LEASE = 2
 SAMPLES = amount(2, 50)
 SAMPLES_A_TEST = amount(2, 5)
 BEAT = "while :; do echo x >> beat; sleep 0.02; done"
-TALK = script(tokens(120, 3))
+# For 2.4 s, of which a loaded machine may gather a fifth of a second into one delta.
+TALK = script(tokens(120, 20))
 # Those in which an owner is killed. Only the last step uses no tool, for a reply without one ends the turn;
 # it takes longer than a kill may be late.
 LONG_TURNS = (
