@@ -122,7 +122,7 @@ async def running(loaded: Loaded, isolation: ConfiguredIsolation, strays: Strays
         rates = configured_rates(
             settings.limits,
             SystemClock(),
-            asks_who=settings.auth.mode != "none",
+            asks_who=settings.asks_who,
             connections=_connection_limits(settings).connections,
         )
         ledger = await stack.enter_async_context(
@@ -172,11 +172,9 @@ async def running(loaded: Loaded, isolation: ConfiguredIsolation, strays: Strays
 
 @asynccontextmanager
 async def _audit(settings: Settings, store: Store) -> AsyncIterator[AuditParts]:
-    asks_who = settings.auth.mode != "none"
-    is_on = asks_who if settings.audit.enabled is None else settings.audit.enabled
     keep_seconds = settings.audit.days * 86_400
     async with AuditTrail(store.audit, store.clock, keep_seconds=keep_seconds) as trail:
-        yield AuditParts(trail, store.clock, RandomIds(), is_on)
+        yield AuditParts(trail, store.clock, RandomIds(), settings.is_audited)
 
 
 def _view(engine: Engine, memory: MemorySampler, stored: StoredSessions, store: Store) -> ServiceView:

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 
 from claude_agent_http.api.access import OWNER
 from claude_agent_http.api.models import ApprovalPage, ApprovalView, DecisionRequest, DecisionView
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentEngine, OpenSession, SessionId, json_only
+from claude_agent_http.api.request_log import is_about
 
 router = APIRouter(prefix="/api/v1/sessions/{session_id}/approvals", tags=["approvals"], dependencies=[OWNER])
 
@@ -37,7 +38,9 @@ async def decide(
     ],
     body: DecisionRequest,
     engine: CurrentEngine,
+    request: Request,
 ) -> DecisionView:
     """The first decision stands: the same one again is answered the same, another one with 409. So is one for
     a turn that has ended. It is taken by any replica."""
+    is_about(request, decision=body.decision)
     return DecisionView.of(await engine.decide(session_id, approval_id, body.decision, body.reason))

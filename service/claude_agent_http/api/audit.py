@@ -1,5 +1,6 @@
 """Records who did what: every change, every denial, and whoever reads what is another user's."""
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from claude_agent_http.api.access import Access, Declared, OpenPaths
 from claude_agent_http.api.client_address import client_address
 from claude_agent_http.api.parts import known_form
 from claude_agent_http.api.problems import problem_of
+from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.audit import AuditEntry, CallerKind
 from claude_agent_http.domain.caller import Caller
 from claude_agent_http.domain.errors import SessionNotFoundError, StorageError
@@ -20,6 +22,7 @@ from claude_agent_http.ports import Clock, Ids
 
 __all__ = ["Audit", "AuditParts", "leave_out"]
 
+_APPROVAL_ID = re.compile("sevt_[0-9a-z]{26}")
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _FAILED = 401, 403, 404, 429, 500
 
@@ -91,6 +94,12 @@ class _Asked:
             return known_form(self.named.get("session_id", ""))
         return None
 
+    @property
+    def approval_id(self) -> str | None:
+        """Likewise; what is none is not kept, for it could be any text."""
+        found = _APPROVAL_ID.fullmatch(self.named.get("approval_id", ""))
+        return found[0] if found else None
+
 
 class _Recording:
     """One request; its entry is recorded when its answer begins, or does not come."""
@@ -152,6 +161,8 @@ class _Recording:
             status=status,
             request_id=self.scope["state"]["request_id"],
             client=client_address(self.scope),
+            approval_id=self._asked.approval_id,
+            decision=Decision(about["decision"]) if "decision" in about else None,
         )
 
     @property

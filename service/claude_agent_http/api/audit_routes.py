@@ -10,6 +10,7 @@ from claude_agent_http.api.access import ADMIN
 from claude_agent_http.api.fields import Moment, UserId
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentAudit
+from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.audit import AuditEntry, AuditFilter, AuditResult, CallerKind
 
 router = APIRouter(prefix="/api/v1/admin/audit", tags=["admin"], dependencies=[ADMIN])
@@ -30,7 +31,9 @@ class AuditView(BaseModel):
     status: int
     result: AuditResult
     request_id: str
-    client: str = Field(description="The address that it came from.")
+    client: str = Field(description="The address that it came from; of a command, the machine's name.")
+    approval_id: str | None = Field(description="The tool that was to be allowed or denied.")
+    decision: Decision | None = Field(description="What was asked for; `status` says whether it stands.")
 
     @classmethod
     def of(cls, entry: AuditEntry) -> "AuditView":

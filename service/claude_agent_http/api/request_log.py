@@ -20,7 +20,8 @@ _PROBES = frozenset({"/health", "/livez", "/readyz"})
 
 
 def is_about(request: Request, **ids: str | None) -> None:
-    """Log the request with these ids (`session_id`, `user_id`, `turn_id`), as far as they are known."""
+    """Log and audit the request with these (`session_id`, `user_id`, `turn_id`, `key_id`, `decision`), as far
+    as they are known."""
     known = {name: value for name, value in ids.items() if value is not None}
     request.state.logged = {**getattr(request.state, "logged", {}), **known}
 

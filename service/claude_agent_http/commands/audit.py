@@ -62,7 +62,7 @@ def _row(entry: AuditEntry) -> tuple[Text, ...]:
         entry.caller.value,
         entry.credential,
         entry.user_id,
-        f"{entry.method} {entry.route or '-'}",
+        f"{entry.method} {entry.route or '-'}{f' ({entry.decision})' if entry.decision else ''}",
         entry.session_id,
         entry.key_id,
         entry.client,

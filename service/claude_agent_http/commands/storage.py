@@ -49,7 +49,7 @@ def open_keys(session: SessionSettings, *, prepare: bool = True) -> AbstractAsyn
 
 
 def open_audit(session: SessionSettings) -> AbstractAsyncContextManager[AuditLog]:
-    """The audit of the configured database, also while a service uses it; nothing is changed.
+    """The audit of the configured database, also while a service uses it; opening it changes nothing.
 
     Raises StorageError, then and when entered.
     """

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.caller import Caller
 
 __all__ = ["AuditEntry", "AuditFilter", "AuditResult", "CallerKind"]
@@ -15,13 +16,15 @@ _SERVER_ERROR = 500
 
 class CallerKind(StrEnum):
     """In what role somebody asked: an admin, a program that acts for any user, one user, whoever there is
-    where nobody is asked who they are, or somebody who did not show a good credential."""
+    where nobody is asked who they are, somebody who did not show a good credential, or who runs the program's
+    commands on the database."""
 
     ADMIN = "admin"
     ANY_USER = "any_user"
     USER = "user"
     EVERYONE = "everyone"
     UNKNOWN = "unknown"
+    CLI = "cli"
 
     @classmethod
     def of(cls, caller: Caller | None) -> "CallerKind":
@@ -56,7 +59,9 @@ class AuditResult(StrEnum):
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One request. Ids sort by time. `credential` is `Caller.credential`, `user_id` the user whose things it
-    was about; `route` has names in place of values, and is None for an address that is none of ours."""
+    was about; `route` has names in place of values, and is None for an address that is none of ours.
+    `decision` is what was asked for, whether it stands or not. A command is told in the same words: its name
+    is the route, and its status that of the route that does the same."""
 
     id: str
     at: datetime
@@ -70,6 +75,8 @@ class AuditEntry:
     status: int
     request_id: str
     client: str
+    approval_id: str | None = None
+    decision: Decision | None = None
 
     @property
     def result(self) -> AuditResult:

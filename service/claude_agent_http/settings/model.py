@@ -334,6 +334,16 @@ class Settings(BaseSettings):
     def uses_demo_model(self) -> bool:
         return self.model.demo == "on" or (self.model.demo == "auto" and not self.has_model_access)
 
+    @property
+    def asks_who(self) -> bool:
+        """Whether callers have to show who they are."""
+        return self.auth.mode != "none"
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether who does what is recorded."""
+        return self.asks_who if self.audit.enabled is None else self.audit.enabled
+
     @classmethod
     def settings_customise_sources(
         cls,

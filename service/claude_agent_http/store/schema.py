@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, select, text
 from claude_agent_http.domain.errors import StorageError
 from claude_agent_http.store.tables import compatibility
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest schema revision that this code knows. Revisions sort by age."""
 
 

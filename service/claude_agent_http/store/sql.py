@@ -19,7 +19,7 @@ from claude_agent_http.store.usage import SqlUsageStore
 from claude_agent_http.store.writes import Writes
 
 _KEYS_SINCE = "0003"
-_AUDIT_SINCE = "0006"
+_AUDIT_SINCE = "0008"
 
 
 class SqlStore:
@@ -105,7 +105,7 @@ async def api_keys(database: Callable[[], Database], *, prepare: bool) -> AsyncI
 @asynccontextmanager
 async def audit_log(database: Callable[[], Database]) -> AsyncIterator[AuditLog]:
     """The audit of a database, also while a service uses it; nothing is changed. Raises StorageError."""
-    async with _looked_into(database(), "audit", since=_AUDIT_SINCE) as opened:
+    async with _looked_into(database(), "audit of approvals", since=_AUDIT_SINCE) as opened:
         yield SqlAuditLog(opened)
 
 

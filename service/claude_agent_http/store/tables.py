@@ -13,6 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.audit import AuditResult, CallerKind
 from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
@@ -201,6 +202,8 @@ audit_entries = Table(
     Column("result", Name(AuditResult), nullable=False),
     Column("request_id", ExactText, nullable=False),
     Column("client", ExactText, nullable=False),
+    Column("approval_id", ExactText),
+    Column("decision", Name(Decision)),
 )
 Index("ix_audit_at", audit_entries.c.at)
 Index("ix_audit_user", audit_entries.c.user_id, audit_entries.c.id)

@@ -1,5 +1,6 @@
 """Who did what stands in the audit: every change, every denial, every look at what is another's."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 from tests.service.api.rig import Service, problem, serving
+from tests.waiting import until
 
 from claude_agent_http.auth import KnownCallers
 from claude_agent_http.domain.caller import Caller
 from claude_agent_http.domain.errors import IssuerError, StorageError
+from claude_agent_http.runtime.fake import Say, UseTool
 
 SESSIONS, CHAT, AUDIT = "/api/v1/sessions", "/api/v1/chat", "/api/v1/admin/audit"
 UNKNOWN = "6f1ed002-ab5a-4d4c-8f0b-0c6e3a1a7f11"
@@ -88,6 +91,8 @@ async def test_an_entry_says_who_did_what_and_nothing_of_what_was_said(client: C
         "result": "done",
         "request_id": "mine",
         "client": "192.0.2.7",
+        "approval_id": None,
+        "decision": None,
     }
 
 
@@ -171,6 +176,33 @@ async def test_what_is_denied_is_recorded(client, hers):
     ]
     await client.ask("bob", "DELETE", f"{SESSIONS}/{hers}")
     assert (await client.new())[-1]["method"] == "DELETE"
+
+
+async def test_who_decided_what_about_which_tool_is_recorded(client, hers, service):
+    service.says["ask"] = [UseTool(input={"command": "rm"}, run=lambda: "ok", asks=True), Say("done")]
+    chat = {"session_id": hers, "message": "ask"}
+    turn = asyncio.create_task(client.ask("alice", "POST", CHAT, json=chat))
+    url = f"{SESSIONS}/{hers}/approvals"
+
+    async def asks() -> bool:
+        return bool((await client.ask("alice", "GET", url)).json()["data"])
+
+    await until(asks)
+    approval = (await client.ask("alice", "GET", url)).json()["data"][0]["id"]
+    decisions = (("bob", "allow", 404), ("backend", "deny", 200), ("alice", "allow", 409))
+    for who, decision, status in decisions:
+        body = {"decision": decision, "reason": SECRET}
+        assert (await client.ask(who, "POST", f"{url}/{approval}", json=body)).status_code == status
+    await turn
+    await client.ask("alice", "POST", f"{url}/{SECRET}", json={"decision": "deny"})
+    recorded = [one for one in await client.new() if one["route"].endswith("/approvals/{approval_id}")]
+    said = [(one["credential"], one["approval_id"], one["decision"], one["status"]) for one in recorded]
+    assert said == [
+        ("key:b", approval, None, 404),  # for bob it does not exist, whatever he wants
+        ("key:backend", approval, "deny", 200),
+        ("key:a", approval, "allow", 409),
+        ("key:a", None, "deny", 404),
+    ]
 
 
 async def test_probes_and_documentation_are_not_recorded(client):

@@ -1,6 +1,7 @@
 """`keys`, as people run it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,21 @@ def test_revoke_by_the_id_or_by_what_begins_like_the_key(tmp_path: Path):
     ended = run("keys", "revoke", "unknown", cwd=tmp_path)
     assert ended.returncode == 1
     assert "there is no API key 'unknown'" in ended.stderr
+
+
+def test_what_is_done_to_keys_here_stands_in_the_audit(tmp_path: Path):
+    asks = {"HOME": str(tmp_path), "CLAUDE_AGENT_AUTH": "api-keys"}
+    key_id = run("keys", "create", "ci", "--user", "alice", cwd=tmp_path, env=asks).stdout.split("_")[1]
+    assert run("keys", "create", "ci", "--user", "../bob", cwd=tmp_path, env=asks).returncode == 1
+    assert run("keys", "revoke", key_id, cwd=tmp_path, env=asks).returncode == 0
+    assert run("keys", "list", cwd=tmp_path, env=asks).returncode == 0
+    for env in ({"HOME": str(tmp_path)}, asks | {"CLAUDE_AGENT_AUDIT_ENABLED": "false"}):
+        assert run("keys", "create", "unheard", "--act-as", cwd=tmp_path, env=env).returncode == 0
+    revoked, made = json.loads(run("audit", "--json", cwd=tmp_path, env=asks).stdout)
+    for entry, route, status in ((made, "keys create", 201), (revoked, "keys revoke", 204)):
+        assert (entry["caller"], entry["credential"]) == ("cli", f"uid:{os.getuid()}")
+        assert (entry["route"], entry["status"], entry["result"]) == (route, status, "done")
+        assert (entry["key_id"], entry["user_id"]) == (key_id, "alice")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.postgres import PostgresServer, start_postgres
 from tests.service.store.values import START, TickingClock, new_event, new_session
 
 from claude_agent_http.domain.api_key import ApiKey, KeyScope
+from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.audit import AuditEntry, CallerKind
 from claude_agent_http.domain.event import EventType, NewEvent
 from claude_agent_http.domain.lease import Lease, Replica
@@ -46,9 +47,23 @@ USAGE_DAY = date(2026, 3, 1)
 USED = Spending(1, 2, 3, 4, 5, 6)
 AUDIT_SINCE = "0006"
 SIZES_SINCE = "0007"
+DECISIONS_SINCE = "0008"
 API_KEY = ApiKey("0123456789abc", "name \x00", "digest", KeyScope("bob \\ \x00", is_admin=True), START, START)
 AUDITED = AuditEntry(
-    "aud_1", START, CallerKind.USER, "key:x", "bob \\ \x00", "GET", None, None, None, 401, "req_1", "::1"
+    "aud_1",
+    START,
+    CallerKind.USER,
+    "key:x",
+    "bob \\ \x00",
+    "GET",
+    None,
+    None,
+    None,
+    401,
+    "req_1",
+    "::1",
+    "sevt_1",
+    Decision.DENY,
 )
 LEASE = Lease(SESSIONS[1].id, "replica \x00", 1)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.service.store.values import NASTY_TEXTS, START
 
+from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.audit import AuditEntry, AuditFilter, AuditResult, CallerKind
 from claude_agent_http.ports import Store
 
@@ -49,6 +50,7 @@ async def found(store: Store, wanted: AuditFilter = EVERYTHING, **page: Any) -> 
             "session_id": None,
         },
         {"caller": CallerKind.ADMIN, "key_id": "0123456789abc", "status": 503},
+        {"caller": CallerKind.CLI, "approval_id": "sevt_1 \x00", "decision": Decision.DENY},
         *({"credential": f"oidc:{text}", "request_id": text} for text in NASTY_TEXTS),
     ],
 )

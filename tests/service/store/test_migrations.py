@@ -20,6 +20,7 @@ from tests.service.store.released import (
     API_KEY,
     AUDIT_SINCE,
     AUDITED,
+    DECISIONS_SINCE,
     ENTRIES,
     EVENTS,
     KEYS,
@@ -43,7 +44,7 @@ from claude_agent_http.domain.lease import Lease, Replica
 from claude_agent_http.domain.session import SessionPhase, SessionStatus
 from claude_agent_http.domain.usage import Spending
 from claude_agent_http.ports import TranscriptKey
-from claude_agent_http.store import api_keys, current_revision, migrate, schema
+from claude_agent_http.store import api_keys, audit_log, current_revision, migrate, schema
 from claude_agent_http.store.migration import newest_script
 from claude_agent_http.store.postgres import PostgresDatabase
 from claude_agent_http.store.postgres_address import PostgresAddress
@@ -125,7 +126,9 @@ async def test_a_released_schema_becomes_the_newest(released_place: Place, dump:
     used = await store.usage.total_of_day(USAGE_DAY, user_id="bob \\ \x00")
     assert used == (USED if revision >= USAGE_SINCE else Spending())
     audited = await store.audit.page(AuditFilter(), limit=9)
-    assert audited == ([AUDITED] if revision >= AUDIT_SINCE else [])
+    undecided = replace(AUDITED, approval_id=None, decision=None)
+    known = AUDITED if revision >= DECISIONS_SINCE else undecided
+    assert audited == ([known] if revision >= AUDIT_SINCE else [])
     sizes = await in_database(released_place.url, lambda connection: _count(connection, "closed_sizes"))
     assert sizes == (1 if revision >= SIZES_SINCE else 0)
     assert await store.sessions.excess(0) is None
@@ -145,6 +148,18 @@ async def test_who_only_looks_for_keys_in_an_older_schema_is_told_and_changes_no
     before = await in_database(released_place.url, _shape)
     with pytest.raises(StorageError, match=r"of an older version .* knows no API keys; start this version"):
         async with api_keys(released_place.url, prepare=False):
+            pass
+    assert await in_database(released_place.url, _shape) == before
+
+
+@pytest.mark.parametrize(("kind", "dump"), [each for each in RELEASED if AUDIT_SINCE <= str(each.id) < HEAD])
+async def test_who_reads_the_audit_of_an_older_schema_is_told_and_changes_nothing(
+    released_place: Place, dump: Path
+) -> None:
+    await run_script(released_place.url, dump)
+    before = await in_database(released_place.url, _shape)
+    with pytest.raises(StorageError, match=r"of an older version .* knows no audit .*; start this version"):
+        async with audit_log(released_place.url):
             pass
     assert await in_database(released_place.url, _shape) == before
 
