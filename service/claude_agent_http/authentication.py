@@ -12,7 +12,7 @@ from claude_agent_http.auth.callers import Recognizer
 from claude_agent_http.ports import ApiKeys, Authenticator, Clock
 from claude_agent_http.settings import AuthSettings
 
-__all__ = ["Authentication", "configured_authentication", "keys_folder"]
+__all__ = ["Authentication", "configured_authentication", "keys_folder", "usable_issuer_keys"]
 
 _ALGORITHMS = ("RS256", "ES256")
 _USUAL_FOLDER = Path("/bindings/api-keys")
@@ -66,6 +66,14 @@ def _tokens(auth: AuthSettings, clock: Clock) -> AbstractAsyncContextManager[Rec
         algorithms=auth.oidc_algorithms or _ALGORITHMS,
         keys_url=auth.oidc_jwks_url,
     )
+
+
+async def usable_issuer_keys(auth: AuthSettings) -> int:
+    """How many keys the issuer has for tokens that would be taken. Raises IssuerError."""
+    from claude_agent_http.auth.openid import usable_keys  # noqa: PLC0415
+
+    algorithms = auth.oidc_algorithms or _ALGORITHMS
+    return await usable_keys(str(auth.oidc_issuer), auth.oidc_jwks_url, algorithms)
 
 
 def keys_folder(auth: AuthSettings) -> Path:

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import jwt
@@ -12,7 +12,7 @@ import structlog
 from claude_agent_http.domain.errors import IssuerError, NotAuthenticatedError
 from claude_agent_http.ports import Clock
 
-__all__ = ["ALGORITHMS", "SigningKeys"]
+__all__ = ["ALGORITHMS", "SigningKeys", "fits"]
 
 ALGORITHMS = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
@@ -39,11 +39,13 @@ class SigningKeys:
         *,
         renew_seconds: float = 300.0,
         again_seconds: float = 10.0,
+        start_seconds: float = 1.0,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
         self._renew_seconds = renew_seconds
         self._again_seconds = again_seconds
+        self._start_seconds = start_seconds
         self.edition = 0
         """Another number for other keys."""
         self._keys: Sequence[dict[str, Any]] = ()
@@ -51,14 +53,18 @@ class SigningKeys:
         self._asked_at = -math.inf
         self._failure: IssuerError | None = None
         self._asking = asyncio.Lock()
+        self._was_asked = asyncio.Event()
         self._waiting = 0
 
     @asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:
-        """Keys are there, if the issuer answers, and are renewed until the end."""
-        await self._ask()
+        """The issuer is asked now, and from time to time until the end. Its keys are there inside, if it
+        answers within `start_seconds`; later, only who needs one waits for it."""
         renewing = asyncio.create_task(self._renew(), name="keys of the issuer")
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._start_seconds):
+                    await self._was_asked.wait()
             yield
         finally:
             renewing.cancel()
@@ -79,7 +85,8 @@ class SigningKeys:
     def _known(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
         if (key_id, algorithm) in self._made:
             return self._made[key_id, algorithm]
-        fitting = [key for key in self._keys if _fits(key, key_id, algorithm)]
+        named = [key for key in self._keys if key_id in (None, key.get("kid"))]
+        fitting = [key for key in named if fits(key, algorithm)]
         # Without an id there is no guessing: then only one key may fit.
         if not fitting or (key_id is None and len(fitting) > 1):
             return None
@@ -118,18 +125,19 @@ class SigningKeys:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self._again_seconds if self._failure else self._renew_seconds)
             async with self._asking:
                 try:
                     await self._ask()
                 except Exception:
                     _log.exception("the issuer's keys could not be renewed")
+            self._was_asked.set()
+            await asyncio.sleep(self._again_seconds if self._failure else self._renew_seconds)
 
 
-def _fits(key: dict[str, Any], key_id: str | None, algorithm: str) -> bool:
+def fits(key: dict[str, Any], algorithm: str) -> bool:
+    """Whether a JSON Web Key can check what is signed so."""
     return (
         key.get("kty") == ALGORITHMS[algorithm]
         and key.get("use", "sig") == "sig"
         and key.get("alg", algorithm) == algorithm
-        and key_id in (None, key.get("kid"))
     )

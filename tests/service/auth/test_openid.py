@@ -352,6 +352,32 @@ async def test_a_service_starts_without_its_issuer_and_takes_tokens_when_it_come
         assert await tokens.recognize(issuer.token())
 
 
+async def test_an_issuer_that_hangs_holds_up_only_who_needs_its_keys(clock):
+    answer = asyncio.Event()
+
+    async def fetch() -> list[dict[str, Any]]:
+        await answer.wait()
+        return [{**RSA.public, "kid": "rsa"}]
+
+    keys = SigningKeys(fetch, clock, start_seconds=0.01)
+    async with AsyncExitStack() as stack:
+        async with asyncio.timeout(1):
+            await stack.enter_async_context(keys.renewed())
+        finding = [asyncio.create_task(keys.find("rsa", "RS256")) for _ in range(3)]
+        await asyncio.wait(finding, timeout=0.05)
+        assert not any(one.done() for one in finding)
+        answer.set()
+        found = await asyncio.gather(*finding)
+        assert {key.key_type for key in found} == {"RSA"}
+
+
+async def test_at_the_start_the_issuer_is_asked_once_for_whoever_comes(issuer, clock):
+    async with _tokens(issuer, clock) as tokens:
+        await asyncio.gather(*(tokens.recognize(issuer.token(jti=str(number))) for number in range(10)))
+        await asyncio.sleep(0.05)
+    assert issuer.asked == [DISCOVERY, "/keys"]
+
+
 @pytest.mark.parametrize(
     ("path", "answer", "said"),
     [

@@ -1,5 +1,6 @@
 """doctor on good and broken set-ups: what it finds, what it advises, and its exit code."""
 
+import asyncio
 import json
 import os
 import socket
@@ -7,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
+from tests.service.auth.issuer import StandInIssuer, ec_key, rsa_key
 from tests.service.commands.program import run
 from tests.service.commands.set_up import V, found, script, sound
 
 from claude_agent_http.commands.doctor.agent_cli import check_agent_cli, check_cpu
 from claude_agent_http.commands.doctor.callers import check_callers
+from claude_agent_http.commands.doctor.command import examine
 from claude_agent_http.commands.doctor.memory import available_mb, check_memory
 from claude_agent_http.commands.doctor.system import check_system
 from claude_agent_http.settings import load_settings
+from claude_agent_http.system.loopback import LoopbackServer
 
 
 def test_a_sound_set_up_fails_nowhere(tmp_path: Path, cli: Path):
@@ -112,6 +117,37 @@ def test_a_file_of_a_key_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch
     environ |= {f"{V}AUTH_OIDC_ISSUER": "https://id.test", f"{V}AUTH_OIDC_AUDIENCE": "us"}
     finding = check_callers(load_settings(environ, tmp_path).settings)
     assert (finding.level, "bad cannot be read: Permission denied" in finding.found) == ("warn", True)
+
+
+@pytest.mark.parametrize(
+    ("set_up", "level", "said"),
+    [
+        ({}, "ok", "has 2 keys for its tokens"),
+        ({"algorithms": "ES256"}, "ok", "has 1 key for its tokens"),
+        ({"algorithms": "EdDSA"}, "fail", "has no key for a way of signing that is allowed"),
+        ({"path": "/other"}, "fail", "/other/.well-known/openid-configuration answered 404"),
+        ({"answers": {"/keys": Response("", 503)}}, "fail", "/keys answered 503"),
+    ],
+)
+async def test_the_issuer_is_asked(set_up: dict[str, Any], level: str, said: str, tmp_path: Path):
+    issuer = StandInIssuer([rsa_key("rsa"), ec_key("ec")], answers=set_up.get("answers", {}))
+    async with LoopbackServer(issuer.app()) as server:
+        issuer.url = server.url
+        environ = {
+            f"{V}AUTH": "oidc",
+            f"{V}AUTH_OIDC_ISSUER": server.url + set_up.get("path", ""),
+            f"{V}AUTH_OIDC_AUDIENCE": "us",
+            f"{V}AUTH_OIDC_ALGORITHMS": set_up.get("algorithms", ""),
+            f"{V}SESSION_STORAGE": "memory",
+        }
+        findings = await asyncio.to_thread(lambda: list(examine(environ, tmp_path)))
+    [finding] = [one for one in findings if one.name == "issuer"]
+    assert finding.level == level
+    assert said in finding.found
+
+
+def test_who_takes_no_tokens_has_no_issuer(tmp_path: Path):
+    assert "issuer" not in {one.name for one in examine({f"{V}AUTH": "api-keys"}, tmp_path)}
 
 
 def test_every_fault_gives_1_and_an_advice(tmp_path: Path, cli: Path):

@@ -19,6 +19,7 @@ from claude_agent_http.commands.doctor.folders import (
     check_home,
 )
 from claude_agent_http.commands.doctor.identity import check_model, check_uid
+from claude_agent_http.commands.doctor.issuer import check_issuer
 from claude_agent_http.commands.doctor.memory import check_memory
 from claude_agent_http.commands.doctor.port import check_metrics_port, check_port
 from claude_agent_http.commands.doctor.system import check_system
@@ -68,6 +69,8 @@ def examine(
     yield check_disk(settings)
     yield check_database(settings)
     yield check_callers(settings)
+    if settings.auth.mode == "oidc":
+        yield check_issuer(settings.auth)
     yield check_port(settings, container)
     yield check_metrics_port(settings)
     yield check_cpu(settings)
