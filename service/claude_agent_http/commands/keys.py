@@ -96,7 +96,8 @@ def run_list(*, as_json: bool, config_file: Path | None) -> int:
         if as_json:
             write_json([_plain(key) for key in found])
         else:
-            print_table(_COLUMNS, [tuple(map(Text, _row(key))) for key in found])
+            rows = [tuple(map(Text, _row(key))) for key in found]
+            print_table(_COLUMNS, rows, whole="id", spare="created")
 
     return _run(config_file, show, changes=False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 EXIT_CONFIGURATION = 2
+_ANY_WIDTH = 10_000
 
 
 def stdout() -> Console:
@@ -40,18 +42,34 @@ def write_json(value: Any) -> None:
     stdout().file.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
-    """A table for people; without a terminal tabs, one row a line."""
-    console = stdout()
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Text]], *, whole: str = "", spare: str = ""
+) -> None:
+    """A table for people; without a terminal tabs, one row a line. No text is cut, only folded, and that of
+    column `whole` not even that, for it is to be copied. Where it gets narrow, column `spare` is left out."""
+    console, all_rows = stdout(), list(rows)
     if not console.is_terminal:
         # Written past rich, which would turn tabs into spaces.
-        plain = [tuple(columns), *(tuple(cell.plain for cell in row) for row in rows)]
+        plain = [tuple(columns), *(tuple(cell.plain for cell in row) for row in all_rows)]
         console.file.writelines("\t".join(row) + "\n" for row in plain)
         return
-    table = Table(*columns)
+    table = _table(columns, all_rows, whole)
+    wanted = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
+    if spare and wanted > console.width:
+        left = [index for index, name in enumerate(columns) if name != spare]
+        kept = [[row[index] for index in left] for row in all_rows]
+        table = _table([columns[index] for index in left], kept, whole)
+    console.print(table)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Text]], whole: str) -> Table:
+    table = Table()
+    for index, name in enumerate(columns):
+        longest = max((row[index].cell_len for row in rows), default=0) if name == whole else None
+        table.add_column(name, overflow="fold", min_width=longest)
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    return table
 
 
 def complain(message: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,22 @@ def test_a_terminal_gets_a_table(tmp_path: Path):
     assert "alice" in text
     assert "last used" in text
     assert "\t" not in text
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_terminal_of_any_width_shows_the_ids_whole(tmp_path: Path, columns: int):
+    long = make(tmp_path, "a-name-of-many-letters", "--user", f"user-{59 * 'x'}", "--days", "30").split("_")[
+        1
+    ]
+    short = make(tmp_path, "one", "--act-as", "--admin").split("_")[1]
+    env = {"HOME": str(tmp_path)}
+    text = run_in_terminal("keys", "list", cwd=tmp_path, env=env, columns=columns)
+    assert long in text
+    assert short in text
+    assert "…" not in text
+    assert ("created" in text) == (columns == 200)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert max(map(len, plain.splitlines())) <= columns
 
 
 def test_revoke_by_the_id_or_by_what_begins_like_the_key(tmp_path: Path):
