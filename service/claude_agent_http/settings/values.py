@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?")
+_PORTS = {"http": 80, "https": 443}
 _YEARS_10 = 315_360_000
 
 
@@ -87,12 +88,17 @@ def _without_credentials(value: str) -> str:
 
 
 def _origin(value: str) -> str:
+    """As browsers send it, for letters are compared: in lower case, without the scheme's own port."""
     if value == "*":
         return value
-    parts = urlsplit(_http_url(value))
+    parts = urlsplit(_without_credentials(_http_url(value)))
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError("should be * or an origin such as https://example.com, without a path")
-    return value.rstrip("/")
+    if not value.isascii():
+        raise ValueError("should have its host as browsers send it, in ASCII, such as xn--bcher-kva.example")
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else str(parts.hostname)
+    port = "" if parts.port in {None, _PORTS[parts.scheme]} else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
 
 
 def _network(value: str) -> str:

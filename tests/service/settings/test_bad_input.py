@@ -21,6 +21,8 @@ BAD_VARIABLES = [
     ("API_HOST", "local host", "api.host", "host name"),
     ("API_CORS_ORIGINS", "https://a.example/path", "api.cors_origins.0", "without a path"),
     ("API_CORS_ORIGINS", "https://a.example,example.com", "api.cors_origins.1", "'example.com'"),
+    ("API_CORS_ORIGINS", "https://u:p@a.example", "api.cors_origins.0", "no user name or password"),
+    ("API_CORS_ORIGINS", "https://bücher.example", "api.cors_origins.0", "as browsers send it"),
     ("API_CORS_ORIGINS", "[1", "api.cors_origins", "JSON"),
     ("MAX_SESSIONS", "0", "api.max_sessions", "greater than or equal to 1"),
     ("MAX_SESSIONS", "many", "api.max_sessions", "integer"),

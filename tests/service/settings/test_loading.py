@@ -97,6 +97,12 @@ def test_the_environment_of_this_process_is_not_read(tmp_path: Path, monkeypatch
             ("https://a.example", "*"),
         ),
         ("CLAUDE_AGENT_API_CORS_ORIGINS", '["http://b:1"]', "api.cors_origins", ("http://b:1",)),
+        (
+            "CLAUDE_AGENT_API_CORS_ORIGINS",
+            "HTTPS://App.Example.com, https://app:443, http://app:443, http://[::A]:80/, https://a:",
+            "api.cors_origins",
+            ("https://app.example.com", "https://app", "http://app:443", "http://[::a]", "https://a"),
+        ),
         ("ANTHROPIC_MODEL", "claude-x", "defaults.model", "claude-x"),
         ("ANTHROPIC_BASE_URL", "http://localhost:8080", "model.base_url", "http://localhost:8080"),
         (
