@@ -30,7 +30,7 @@ from claude_agent_http.engine import AuditTrail, Budgets, DiskQuota, Engine, Key
 from claude_agent_http.isolation import ConfiguredIsolation, configured_isolation
 from claude_agent_http.metrics.state import ServiceView
 from claude_agent_http.metrics.stored import StoredSessions
-from claude_agent_http.model_access import budget_limits, configured_model_access
+from claude_agent_http.model_access import budget_limits, configured_model_access, why_default_model_fails
 from claude_agent_http.ports import Store
 from claude_agent_http.rates import Rates, configured_rates
 from claude_agent_http.runtime.config import RuntimeConfig
@@ -67,6 +67,8 @@ def serve(loaded: Loaded) -> int:
 async def _serve(loaded: Loaded, isolation: ConfiguredIsolation) -> None:
     if (warning := insecurity(loaded.settings)) is not None:
         _log.warning(warning)
+    if (reason := why_default_model_fails(loaded.settings)) is not None:
+        _log.warning("every turn will be refused its model (defaults.model)", reason=reason)
     # First of all: who cannot have the port leaves before a database is migrated or a lease is taken.
     with _listeners(loaded.settings) as sockets:
         async with Strays() as strays, running(loaded, isolation, strays) as service:

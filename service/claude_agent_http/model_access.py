@@ -1,5 +1,6 @@
 """The way to the model that the settings choose: always through the gateway, whichever model it is."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
@@ -9,16 +10,27 @@ from pydantic import SecretStr
 
 from claude_agent_http.domain.usage import MICRO_USD, Budget, BudgetLimits
 from claude_agent_http.engine import Budgets
-from claude_agent_http.gateway import CLAUDE_PRICES, Gateway, Price, Prices, Rules, SecretFile, UpstreamSource
+from claude_agent_http.gateway import (
+    CLAUDE_PRICES,
+    Gateway,
+    Price,
+    Prices,
+    Rules,
+    SecretFile,
+    UpstreamSource,
+    why_refused,
+)
 from claude_agent_http.ports import ModelAccess
 from claude_agent_http.server import ConnectionLimits, Holders, held_protocol, part_of_descriptors
 from claude_agent_http.settings import GatewaySettings, Settings
 from claude_agent_http.system import LoopbackServer
 
-__all__ = ["budget_limits", "configured_model_access", "gateway_server"]
+__all__ = ["budget_limits", "configured_model_access", "gateway_server", "why_default_model_fails"]
 
 # Of an agent that waits for the user: a new connection would cost its next request time.
 _IDLE_SECONDS = 600
+# Names that the CLI has for its models.
+_ALIASES = frozenset({"sonnet", "opus", "haiku", "fable", "mythos", "best", "default", "opusplan"})
 _MOST_OF_AN_AGENT = 40  # Above the requests that one may have under way, which are refused in better words.
 _MOST_STRANGERS = 128
 
@@ -58,13 +70,27 @@ def budget_limits(settings: GatewaySettings) -> BudgetLimits:
     )
 
 
+def why_default_model_fails(settings: Settings) -> str | None:
+    """Why every turn will be refused its model; None when none will, or only the CLI knows which it is."""
+    model = re.sub(r"\[\w+\]$", "", settings.defaults.model or "")
+    if not model or model.lower() in _ALIASES:
+        return None
+    gateway = settings.gateway
+    money = budget_limits(gateway).count_money
+    return why_refused(model, _prices(gateway), gateway.allowed_models, counts_money=money)
+
+
 def _rules(settings: GatewaySettings, budgets: Budgets) -> Rules:
+    return Rules(budgets, _prices(settings), settings.allowed_models)
+
+
+def _prices(settings: GatewaySettings) -> Prices:
     """What the user says of a price stands before what we know."""
     given = [
         (pattern, Price(price.input, price.output, price.cache_read, price.cache_write))
         for pattern, price in settings.prices.items()
     ]
-    return Rules(budgets, Prices((*given, *CLAUDE_PRICES)), settings.allowed_models)
+    return Prices((*given, *CLAUDE_PRICES))
 
 
 async def _source(

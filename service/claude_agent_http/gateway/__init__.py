@@ -4,7 +4,7 @@ from claude_agent_http.gateway.access import GatewayAccess
 from claude_agent_http.gateway.fixed import FixedModelAccess
 from claude_agent_http.gateway.gateway import Gateway, GatewayTimes
 from claude_agent_http.gateway.prices import CLAUDE_PRICES, Price, Prices
-from claude_agent_http.gateway.rules import Rules
+from claude_agent_http.gateway.rules import Rules, why_refused
 from claude_agent_http.gateway.secret_file import SecretFile
 from claude_agent_http.gateway.upstream import Upstream, UpstreamSource
 
@@ -20,4 +20,5 @@ __all__ = [
     "SecretFile",
     "Upstream",
     "UpstreamSource",
+    "why_refused",
 ]

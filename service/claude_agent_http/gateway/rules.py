@@ -11,7 +11,7 @@ from claude_agent_http.engine.budgets import Budgets
 from claude_agent_http.gateway.grants import Grant
 from claude_agent_http.gateway.prices import Prices, Told
 
-__all__ = ["Rules"]
+__all__ = ["Rules", "why_refused"]
 
 _MOST_NAMES = 1000
 _log = structlog.get_logger(__name__)
@@ -27,15 +27,9 @@ class Rules:
     _untold: set[str] = field(default_factory=set)
 
     def model_refusal(self, model: str) -> TurnError | None:
-        if self.allowed_models and not any(fnmatchcase(model, one) for one in self.allowed_models):
-            return _refused(
-                f"the model {model!r} is not allowed here; gateway.allowed_models names those that are"
-            )
-        if self.budgets.limits.count_money and self.prices.of(model) is None:
-            return _refused(
-                f"the model {model!r} has no price, and budgets of money are set; add it to gateway.prices"
-            )
-        return None
+        money = self.budgets.limits.count_money
+        reason = why_refused(model, self.prices, self.allowed_models, counts_money=money)
+        return None if reason is None else TurnError(ErrorKind.MODEL_NOT_ALLOWED, reason)
 
     async def budget_refusal(self, grant: Grant) -> TurnError | None:
         """Raises StorageError."""
@@ -51,5 +45,12 @@ class Rules:
         self.budgets.ledger.record(grant.user_id, grant.session_id, model, self.prices.spending(model, told))
 
 
-def _refused(message: str) -> TurnError:
-    return TurnError(ErrorKind.MODEL_NOT_ALLOWED, message)
+def why_refused(
+    model: str, prices: Prices, allowed_models: Sequence[str], *, counts_money: bool
+) -> str | None:
+    """Why an agent may not use the model, whoever asks; None when it may."""
+    if allowed_models and not any(fnmatchcase(model, one) for one in allowed_models):
+        return f"the model {model!r} is not allowed here; gateway.allowed_models names those that are"
+    if counts_money and prices.of(model) is None:
+        return f"the model {model!r} has no price, and budgets of money are set; add it to gateway.prices"
+    return None

@@ -225,6 +225,15 @@ def test_an_insecure_start_warns_in_its_log_too(tmp_path: Path):
     assert "callers: INSECURE" in ended.stdout
 
 
+def test_a_start_warns_of_a_model_that_every_turn_will_be_refused(tmp_path: Path):
+    env = {"ANTHROPIC_MODEL": "qwen3", "CLAUDE_AGENT_GATEWAY_SESSION_BUDGET_USD": "5", "HOME": str(tmp_path)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("serve", "--port", str(taken.getsockname()[1]), cwd=tmp_path, env=env)
+    lines = [json.loads(line) for line in ended.stderr.splitlines() if line.startswith("{")]
+    [warning] = [line for line in lines if "defaults.model" in line["event"]]
+    assert (warning["level"], "'qwen3' has no price" in warning["reason"]) == ("warning", True)
+
+
 def test_a_service_without_metrics_says_nothing_of_them(tmp_path: Path):
     assert "metrics" not in banner(load_settings({}, tmp_path).settings)
 

@@ -180,6 +180,29 @@ def test_without_a_model_it_is_told_once_and_how_to_have_one(tmp_path: Path, cli
     assert "CLAUDE_AGENT_MODEL_DEMO=on" in findings["model key"].advice
 
 
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"ANTHROPIC_MODEL": "qwen3", f"{V}GATEWAY_USER_DAY_BUDGET_USD": "5"}, "'qwen3' has no price"),
+        ({"ANTHROPIC_MODEL": "qwen3", f"{V}GATEWAY_ALLOWED_MODELS": "claude-*"}, "'qwen3' is not allowed"),
+        ({"ANTHROPIC_MODEL": "qwen3", f"{V}GATEWAY_USER_DAY_BUDGET_TOKENS": "5"}, ""),
+        ({"ANTHROPIC_MODEL": "qwen3"}, ""),
+        ({"ANTHROPIC_MODEL": "opus[1m]", f"{V}GATEWAY_USER_DAY_BUDGET_USD": "5"}, ""),
+        ({"ANTHROPIC_MODEL": "claude-opus-5-5-x[1m]", f"{V}GATEWAY_SESSION_BUDGET_USD": "5"}, ""),
+        ({f"{V}GATEWAY_SERVICE_DAY_BUDGET_USD": "5"}, ""),
+    ],
+)
+def test_a_model_that_every_turn_will_be_refused(
+    environ: dict[str, str], said: str, tmp_path: Path, cli: Path
+):
+    findings = found(sound(tmp_path, cli) | {"ANTHROPIC_API_KEY": "sk-x"} | environ, tmp_path)
+    assert ("model" in findings, "model key" in findings) == (bool(said), not said)
+    if said:
+        assert findings["model"].level == "warn"
+        assert "every turn" in findings["model"].found
+        assert said in findings["model"].advice
+
+
 def test_on_macos_it_is_told_what_is_not_enforced():
     finding = check_system(container=False, name="darwin")
     assert (finding.level, "parent-death signal" in finding.found) == ("warn", True)

@@ -3,6 +3,7 @@
 import os
 
 from claude_agent_http.commands.doctor.finding import Finding, ok, warn
+from claude_agent_http.model_access import why_default_model_fails
 from claude_agent_http.settings import Loaded, covered_url
 
 __all__ = ["check_model", "check_uid"]
@@ -32,5 +33,8 @@ def check_model(loaded: Loaded) -> Finding:
         return warn("model key", "no key is set and the demo model is off: every turn will fail", advice)
     keys = ("api_key", "auth_token", "base_url", "binding_dir")
     given = [f"{key} from {origins[f'model.{key}']}" for key in keys if getattr(settings.model, key)]
+    if (reason := why_default_model_fails(settings)) is not None:
+        found = f"every turn will be refused its model (defaults.model from {origins['defaults.model']})"
+        return warn("model", found, reason)
     base = settings.model.base_url
     return ok("model key", ", ".join(given) + (f" ({covered_url(base)})" if base else ""))
