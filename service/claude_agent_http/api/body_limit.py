@@ -17,7 +17,7 @@ MAX_BODY_BYTES = 2_097_152  # 100,000 characters take 1.2 MB when each is escape
 BODY_SECONDS = 30.0
 _UPLOAD_SECONDS = 3600.0
 _UPLOAD_BYTES_A_SECOND = 8192  # what a slow line of a phone carries
-_UPLOAD_PATH = re.compile(r"/api/v1/sessions/[^/]+/files/.*")
+_UPLOAD_PATH = re.compile(r"/api/v1/sessions/[^/]+/files/.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

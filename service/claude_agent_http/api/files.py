@@ -3,13 +3,14 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from claude_agent_http.api.access import OWNER
 from claude_agent_http.api.cursors import from_page, to_page
 from claude_agent_http.api.download import Download, etag
+from claude_agent_http.api.file_path import FILE, FilePath, FolderPath
 from claude_agent_http.api.json_text import ExactJSONResponse
 from claude_agent_http.api.models import FilePage, FileView
 from claude_agent_http.api.openapi import BINARY, documented
@@ -20,16 +21,12 @@ router = APIRouter(prefix="/api/v1/sessions/{session_id}/files", tags=["files"],
 
 _PIECE_BYTES = 256 * 1024
 
-FilePath = Annotated[
-    str, Path(description="Relative to the session's folder; `/` between folders.", examples=["notes.txt"])
-]
-
 
 @router.get("", summary="List files", response_model=FilePage, responses=documented(404, 409, 422, 429))
 async def list_files(
     session: OpenSession,
     files: CurrentFiles,
-    path: Annotated[str, Query(max_length=1000, description="A folder; else the session's own.")] = "",
+    path: FolderPath,
     recursive: Annotated[bool, Query(description="Also what stands in the folders below.")] = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     page: Annotated[str | None, Query(max_length=4000, description="`next_page` of the page before.")] = None,
@@ -44,7 +41,7 @@ async def list_files(
 
 
 @router.get(
-    "/{path:path}",
+    FILE,
     summary="Download a file",
     response_class=Response,
     responses={
@@ -59,7 +56,7 @@ async def download(session: OpenSession, path: FilePath, files: CurrentFiles) ->
 
 
 @router.put(
-    "/{path:path}",
+    FILE,
     summary="Upload a file",
     responses={
         201: {"model": FileView, "description": "The file is new."},
@@ -87,9 +84,7 @@ async def upload(
     return FileView.of(written.entry)
 
 
-@router.delete(
-    "/{path:path}", status_code=204, summary="Delete a file", responses=documented(404, 409, 422, 429)
-)
+@router.delete(FILE, status_code=204, summary="Delete a file", responses=documented(404, 409, 422, 429))
 async def delete(session: OpenSession, path: FilePath, files: CurrentFiles) -> None:
     """A file, a link (not what it leads to), or an empty folder."""
     await files.delete(session, path)

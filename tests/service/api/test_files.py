@@ -5,6 +5,7 @@ import errno
 import os
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -104,6 +105,44 @@ async def test_no_path_leads_out(client, create, service, at, path, method):
     answer = await client.request(method, f"{at()}/{path}", content=b"x" if method == "PUT" else None)
     assert problem(answer, 422, "invalid_input")["errors"][0]["field"] == "path"
     assert (service.folder / "bob" / "file").read_text() == "bob's"
+
+
+ODD = [
+    *(b"a\nb.txt", b"\n", b"end\n", b"\xff.bin", b"\xfe\xff", b"q?h#&=.txt", b"pc%41", b"back\\slash"),
+    *(b" x ", b"\xf0\x9f\x98\x80", b"caf\xe9/\xc3\xa9\n/\xed\xa0\x80", b"a;b+c"),
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_whatever_is_listed_can_be_had_and_removed(wire, create, service, name):
+    """An agent names its files as it likes; a name that is no UTF-8 is listed with lone surrogates."""
+    at = f"{SESSIONS}/{await create(wire)}/files"
+    place = service.folder / "alice" / os.fsdecode(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"one " + name)
+    twin = service.folder / "alice" / os.fsdecode(name.replace(b"\xff", b"\xef\xbf\xbd"))
+    if twin != place:  # what it may be taken for
+        twin.mkdir()
+    listed = (await wire.get(at, params={"recursive": True})).json()["data"]
+    [path] = [one["path"] for one in listed if one["type"] == "file"]
+    assert os.fsencode(path) == name
+    address = f"{at}/{quote(os.fsencode(path), safe='')}"
+    assert (await wire.get(address)).content == b"one " + name
+    if b"/" in name:
+        folder = quote(os.path.dirname(name), safe="")
+        inside = (await wire.get(f"{at}?path={folder}")).json()["data"]
+        assert [one["path"] for one in inside] == [path]
+    assert (await wire.delete(address)).status_code == 204
+    assert not place.exists()
+    problem(await wire.get(address), 404, "file_not_found")
+
+
+@pytest.mark.parametrize("name", ["a%0Ab", "%FF", "a/%FF/b", "%ED%A0%80", "caf%E9"])
+async def test_no_file_gets_a_name_that_is_no_text(wire, create, service, name):
+    at = f"{SESSIONS}/{await create(wire)}/files"
+    answer = await wire.put(f"{at}/{name}", content=b"x")
+    assert problem(answer, 422, "invalid_input")["errors"][0]["field"] == "path"
+    assert os.listdir(service.folder / "alice") == []
 
 
 async def test_a_link_or_a_folder_is_refused_with_the_reason(client, service, at, tmp_path):
