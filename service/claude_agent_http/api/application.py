@@ -36,7 +36,9 @@ from claude_agent_http.engine import Engine, KeyRing
 from claude_agent_http.ports import Authenticator
 
 _EXPOSED = [
+    "Accept-Ranges",
     "Content-Disposition",
+    "Content-Range",
     "ETag",
     "Link",
     "RateLimit",
@@ -51,7 +53,9 @@ _ACCEPTED = [
     "Content-Type",
     "Idempotency-Key",
     "If-None-Match",
+    "If-Range",
     "Last-Event-ID",
+    "Range",
     "X-Api-Key",
     "X-Request-Id",
 ]
@@ -136,7 +140,7 @@ def _cors(origins: Sequence[str]) -> dict[str, Any]:
     return {
         "allow_origins": list(origins),
         "allow_credentials": "*" not in origins,
-        "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+        "allow_methods": ["GET", "HEAD", "POST", "PUT", "DELETE"],
         "allow_headers": _ACCEPTED,
         "expose_headers": _EXPOSED,
     }

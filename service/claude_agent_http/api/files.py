@@ -1,15 +1,15 @@
 """The files of a session's workspace: list, download, upload and delete."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from claude_agent_http.api.access import OWNER
 from claude_agent_http.api.cursors import from_page, to_page
-from claude_agent_http.api.download import Download, etag
+from claude_agent_http.api.download import Asked, download, etag, head
 from claude_agent_http.api.file_path import FILE, FilePath, FolderPath
 from claude_agent_http.api.json_text import ExactJSONResponse
 from claude_agent_http.api.models import FilePage, FileView
@@ -20,6 +20,34 @@ from claude_agent_http.domain.errors import InvalidInputError
 router = APIRouter(prefix="/api/v1/sessions/{session_id}/files", tags=["files"], dependencies=[OWNER])
 
 _PIECE_BYTES = 256 * 1024
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is what the client has already."}}
+
+
+async def _asked(
+    if_none_match: Annotated[str | None, Header(description="The `ETag` that is there already: 304.")] = None,
+    range_: Annotated[
+        str | None, Header(alias="Range", description="One part: `bytes=0-99`, `bytes=100-`, `bytes=-100`.")
+    ] = None,
+    if_range: Annotated[
+        str | None, Header(description="`Range` counts only while this is the `ETag`.")
+    ] = None,
+) -> Asked:
+    return Asked(if_none_match, range_, if_range)
+
+
+async def _known(
+    if_none_match: Annotated[str | None, Header(description="The `ETag` that is there already: 304.")] = None,
+) -> Asked:
+    return Asked(if_none_match)
+
+
+async def _whole_and_plain(request: Request) -> None:
+    """A part must not replace the whole, nor what is packed be taken for the file."""
+    if "content-range" in request.headers:
+        raise HTTPException(400, "a part of a file cannot be put; send the whole, without `Content-Range`")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        said = "files are kept as they come; send it without `Content-Encoding`"
+        raise HTTPException(415, said, {"Accept-Encoding": "identity"})
 
 
 @router.get("", summary="List files", response_model=FilePage, responses=documented(404, 409, 422, 429))
@@ -46,21 +74,43 @@ async def list_files(
     response_class=Response,
     responses={
         200: {"description": "The file, byte for byte.", "content": BINARY},
+        206: {"description": "The part that `Range` asks for.", "content": BINARY},
+        **_NOT_MODIFIED,
+        **documented(404, 409, 416, 422, 429),
+    },
+)
+async def get_file(
+    session: OpenSession, path: FilePath, files: CurrentFiles, asked: Annotated[Asked, Depends(_asked)]
+) -> Response:
+    """Always as an attachment of type `application/octet-stream`: an agent's file is never shown as a page of
+    this service. Of a file that becomes shorter meanwhile the connection is cut. Of several parts in `Range`
+    the whole file comes."""
+    return await download(await files.open(session, path), asked)
+
+
+@router.head(
+    FILE,
+    summary="Look at a file",
+    response_class=Response,
+    responses={
+        200: {"description": "The headers of a download."},
+        **_NOT_MODIFIED,
         **documented(404, 409, 422, 429),
     },
 )
-async def download(session: OpenSession, path: FilePath, files: CurrentFiles) -> Response:
-    """Always as an attachment of type `application/octet-stream`: an agent's file is never shown as a page of
-    this service. Of a file that becomes shorter meanwhile the connection is cut."""
-    return Download(await files.open(session, path))
+async def look_at_file(
+    session: OpenSession, path: FilePath, files: CurrentFiles, asked: Annotated[Asked, Depends(_known)]
+) -> Response:
+    return await head(await files.open(session, path), asked)
 
 
 @router.put(
     FILE,
+    dependencies=[Depends(_whole_and_plain)],
     summary="Upload a file",
     responses={
         201: {"model": FileView, "description": "The file is new."},
-        **documented(400, 404, 408, 409, 412, 413, 422, 429, 507),
+        **documented(400, 404, 408, 409, 412, 413, 415, 422, 429, 507),
     },
     openapi_extra={"requestBody": {"required": True, "content": BINARY}},
 )

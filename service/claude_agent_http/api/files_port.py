@@ -13,8 +13,9 @@ class ReadableFile(Protocol):
     @property
     def entry(self) -> FileEntry: ...
 
-    def chunks(self) -> AsyncGenerator[bytes]:
-        """Its content, of the size that the entry tells; less when it became shorter meanwhile."""
+    def chunks(self, start: int = 0, size: int | None = None) -> AsyncGenerator[bytes]:
+        """So many bytes of its content from there, None for all of the size that the entry tells; fewer when
+        it became shorter meanwhile."""
         ...
 
     async def close(self) -> None:

@@ -33,7 +33,7 @@ TAGS = [
 ]
 
 _MEANINGS = {
-    400: "The body cannot be read as JSON in UTF-8.",
+    400: "The body cannot be read as JSON in UTF-8, or is a part of a file.",
     401: "No credential was shown, or none that is valid.",
     402: "The session's budget is spent; no time gives it another.",
     403: "The caller may not do this; `errors` names the value that is not theirs, if it is one.",
@@ -45,7 +45,8 @@ _MEANINGS = {
     ),
     412: "The file exists already.",
     413: "The body is larger than 2 MB, or a file than `api.max_upload_mb`.",
-    415: "The body is not declared as `application/json`.",
+    415: "The body is not declared as `application/json`, or a file is declared as packed.",
+    416: "The file has none of the bytes that `Range` asks for.",
     421: "The service listens on a local address, and `Host` is no local name.",
     422: "A value is not acceptable; `errors` names the fields.",
     429: (

@@ -96,10 +96,13 @@ _TURNS: dict[ErrorKind, _Rule] = {
 }
 
 _UNFORESEEN = _Rule(500, "internal_error")
+# What the framework says, and what of it helps a caller.
 _FRAMEWORK = {
-    400: "the body cannot be read: send JSON in UTF-8, not nested deeper than a few hundred levels",
-    404: "there is nothing at this address; /docs lists every route",
-    405: "this address does not take that method; /docs lists every route",
+    "There was an error parsing the body": (
+        "the body cannot be read: send JSON in UTF-8, not nested deeper than a few hundred levels"
+    ),
+    "Not Found": "there is nothing at this address; /docs lists every route",
+    "Method Not Allowed": "this address does not take that method; /docs lists every route",
 }
 
 
@@ -168,11 +171,10 @@ def _of_turn(kind: ErrorKind) -> _Rule:
 
 def _from_framework(request: Request, error: HTTPException) -> Response:
     phrase = HTTPStatus(error.status_code).phrase
-    said = error.detail if error.status_code not in _FRAMEWORK else None
     response = _problem(
         request,
         _Rule(error.status_code, phrase.lower().replace(" ", "_")),
-        said or _FRAMEWORK.get(error.status_code, phrase),
+        _FRAMEWORK.get(error.detail, error.detail or phrase),
     )
     response.headers.update(error.headers or {})
     return response

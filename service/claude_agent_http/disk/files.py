@@ -62,9 +62,9 @@ class Reading:
         self._lock = threading.Lock()
         self.entry = entry_of(path, status)
 
-    def read(self, size: int) -> bytes:
+    def read(self, start: int, size: int) -> bytes:
         with self._lock:
-            return self._file.read(size) or b""
+            return os.pread(self._file.fileno(), size, start)
 
     def close(self) -> None:
         with self._lock:

@@ -147,7 +147,7 @@ class FolderFiles:
 
 
 class OpenFile:
-    """A file to be read once, up to the size that it had when it was opened. To be closed."""
+    """A file to be read once. To be closed."""
 
     def __init__(self, reading: Reading, run: _Run, closed: Callable[[], None]) -> None:
         self._reading = reading
@@ -158,17 +158,17 @@ class OpenFile:
     def entry(self) -> FileEntry:
         return self._reading.entry
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """Fewer bytes than it had when it has become shorter meanwhile. Raises WorkspaceError."""
-        left = self.entry.size
-        while left > 0:
+    async def chunks(self, start: int = 0, size: int | None = None) -> AsyncGenerator[bytes]:
+        """Fewer bytes when it has become shorter since it was opened. Raises WorkspaceError."""
+        at, end = start, self.entry.size if size is None else start + size
+        while at < end:
             try:
-                chunk = await self._run(self._reading.read, min(left, _CHUNK_BYTES))
+                chunk = await self._run(self._reading.read, at, min(end - at, _CHUNK_BYTES))
             except OSError as error:
                 raise translated(error, self.entry.path) from error
             if not chunk:
                 return
-            left -= len(chunk)
+            at += len(chunk)
             yield chunk
 
     async def close(self) -> None:

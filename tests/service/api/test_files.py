@@ -145,6 +145,109 @@ async def test_no_file_gets_a_name_that_is_no_text(wire, create, service, name):
     assert os.listdir(service.folder / "alice") == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "content", "range_"),
+    [
+        ("bytes=0-0", b"0", "bytes 0-0/10"),
+        ("bytes=2-4", b"234", "bytes 2-4/10"),
+        ("bytes=7-", b"789", "bytes 7-9/10"),
+        ("bytes=7-99999999999999999", b"789", "bytes 7-9/10"),
+        ("bytes=-3", b"789", "bytes 7-9/10"),
+        ("bytes=-30", b"0123456789", "bytes 0-9/10"),
+        ("bytes=0-1,3-4", None, None),
+        ("bytes=4-2", None, None),
+        ("bytes=-", None, None),
+        ("bytes=a-b", None, None),
+        ("lines=1-2", None, None),
+    ],
+)
+async def test_a_part_of_a_file(wire, create, service, asked, content, range_):
+    at = f"{SESSIONS}/{await create(wire)}/files/a"
+    (service.folder / "alice" / "a").write_bytes(b"0123456789")
+    got = await wire.get(at, headers={"Range": asked})
+    assert got.headers["accept-ranges"] == "bytes"
+    assert got.headers.get("content-range") == range_
+    assert (got.status_code, got.content) == ((206, content) if content else (200, b"0123456789"))
+    assert got.headers["content-length"] == str(len(got.content))
+
+
+async def test_parts_of_a_file_in_order_are_the_file(wire, create, service):
+    at = f"{SESSIONS}/{await create(wire)}/files/a"
+    whole = os.urandom(700_000)
+    (service.folder / "alice" / "a").write_bytes(whole)
+    parts = [
+        (await wire.get(at, headers={"Range": f"bytes={start}-{start + 299_999}"})).content
+        for start in range(0, len(whole), 300_000)
+    ]
+    assert b"".join(parts) == whole
+
+
+async def test_what_lies_behind_the_end_is_told(client, service, at):
+    (service.folder / "alice" / "a").write_bytes(b"0123456789")
+    (service.folder / "alice" / "empty").touch()
+    for name, asked, size in (("a", "bytes=10-", 10), ("a", "bytes=-0", 10), ("empty", "bytes=-5", 0)):
+        refused = await client.get(at(name), headers={"Range": asked})
+        assert f"{size} bytes" in problem(refused, 416)["detail"]
+        assert refused.headers["content-range"] == f"bytes */{size}"
+
+
+async def test_a_part_of_another_version_is_none_of_this_one(client, service, at):
+    (service.folder / "alice" / "a").write_bytes(b"0123456789")
+    tag = (await client.get(at("a"))).headers["etag"]
+    for shown, status in ((tag, 206), ('"other"', 200), ("Tue, 01 Dec 2026 00:00:00 GMT", 200)):
+        got = await client.get(at("a"), headers={"Range": "bytes=0-0", "If-Range": shown})
+        assert got.status_code == status
+
+
+async def test_who_has_a_file_already_gets_none(wire, create, service):
+    at = f"{SESSIONS}/{await create(wire)}/files/a"
+    (service.folder / "alice" / "a").write_bytes(b"one")
+    tag = (await wire.get(at)).headers["etag"]
+    for ask in (wire.get, wire.head):
+        for shown in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+            known = await ask(at, headers={"If-None-Match": shown, "Range": "bytes=9-"})
+            assert (known.status_code, known.content) == (304, b"")
+            assert known.headers["etag"] == tag
+        assert (await ask(at, headers={"If-None-Match": '"x"'})).status_code == 200
+    (service.folder / "alice" / "a").write_bytes(b"another")
+    assert (await wire.get(at, headers={"If-None-Match": tag})).content == b"another"
+
+
+async def test_a_look_at_a_file_is_a_download_without_the_file(wire, create, service):
+    at = f"{SESSIONS}/{await create(wire)}/files"
+    (service.folder / "alice" / "a").write_bytes(b"0123456789")
+    got, seen = [await ask(f"{at}/a") for ask in (wire.get, wire.head)]
+    assert (seen.status_code, seen.content, seen.headers["content-length"]) == (200, b"", "10")
+    own = {"date", "x-request-id"}
+    assert {k: v for k, v in seen.headers.items() if k not in own} == {
+        k: v for k, v in got.headers.items() if k not in own
+    }
+    problem(await wire.head(f"{at}/none"), 404)
+
+
+async def test_answers_without_a_file_leave_none_open(client, service, at):
+    (service.folder / "alice" / "a").write_bytes(b"one")
+    tag = (await client.get(at("a"))).headers["etag"]
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):  # more than one user may have open
+        assert (await client.get(at("a"), headers={"If-None-Match": tag})).status_code == 304
+        assert (await client.get(at("a"), headers={"Range": "bytes=9-"})).status_code == 416
+        assert (await client.head(at("a"))).status_code == 200
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_neither_a_part_nor_what_is_packed_is_taken_for_a_file(client, service, at):
+    (service.folder / "alice" / "a").write_bytes(b"0123456789")
+    part = await client.put(at("a"), content=b"xx", headers={"Content-Range": "bytes 0-1/10"})
+    assert "whole" in problem(part, 400)["detail"]
+    packed = await client.put(at("a"), content=b"xx", headers={"Content-Encoding": "gzip"})
+    problem(packed, 415)
+    assert packed.headers["accept-encoding"] == "identity"
+    assert (service.folder / "alice" / "a").read_bytes() == b"0123456789"
+    plain = await client.put(at("a"), content=b"xx", headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
+
+
 async def test_a_link_or_a_folder_is_refused_with_the_reason(client, service, at, tmp_path):
     work = service.folder / "alice"
     (work / "folder").mkdir()

@@ -39,9 +39,10 @@ ROUTES = {
         *(400, 404, 408, 409, 413, 415, 422, 503, 507),
     },
     ("GET", "/api/v1/sessions/{session_id}/files"): {404, 409, 422, 429, 503},
-    ("GET", "/api/v1/sessions/{session_id}/files/{path}"): {404, 409, 422, 429, 503},
+    ("GET", "/api/v1/sessions/{session_id}/files/{path}"): {404, 409, 416, 422, 429, 503},
+    ("HEAD", "/api/v1/sessions/{session_id}/files/{path}"): {404, 409, 422, 429, 503},
     ("PUT", "/api/v1/sessions/{session_id}/files/{path}"): {
-        *(400, 404, 408, 409, 412, 413, 422, 429, 503, 507),
+        *(400, 404, 408, 409, 412, 413, 415, 422, 429, 503, 507),
     },
     ("DELETE", "/api/v1/sessions/{session_id}/files/{path}"): {404, 409, 422, 429, 503},
     ("GET", "/api/v1/sessions/{session_id}/usage"): {404, 503},
@@ -108,7 +109,8 @@ def test_every_reference_leads_somewhere(document):
 
 
 # 403 of the routes for keys, which nobody manages where nobody is asked who they are.
-POSITIVE = ["2xx", "403", "404", "409", "422", "429"]
+# 304 and 416 are what conditions about a file ask for.
+POSITIVE = ["2xx", "304", "403", "404", "409", "416", "422", "429"]
 NEGATIVE = ["400", "403", "404", "405", "406", "409", "413", "415", "422", "5xx"]
 CONFIG = {
     # A schema cannot say all of what makes a path safe or JSON small, so 422 may answer what fits it.
