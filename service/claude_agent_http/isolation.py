@@ -18,12 +18,13 @@ from claude_agent_http.runtime.isolation import (
     readable,
 )
 from claude_agent_http.runtime.startfiles import bundled_cli
-from claude_agent_http.settings import IsolationSettings, Loaded, Settings
+from claude_agent_http.settings import Loaded, Settings
 
-__all__ = ["ConfiguredIsolation", "configured_isolation", "private_paths", "readable_paths"]
+__all__ = ["ConfiguredIsolation", "configured_isolation", "private_paths", "readable_paths", "watches_each"]
 
 _BINDINGS = Path("/bindings")
 _MIB = 1024 * 1024
+_LEAST_WATCHES, _MOST_WATCHES = 1024, 65_536
 _OFF = (
     "isolation.mode is off: agents can read and change all that the service can, other users' files among it"
 )
@@ -60,7 +61,7 @@ def configured_isolation(
         "agents could read what is the service's own",
         exposed(private_paths(loaded), readable_paths(settings, environ)),
     )
-    return ConfiguredIsolation(chosen.mode, _isolation(chosen, kernel), kernel.landlock, kernel.missing)
+    return ConfiguredIsolation(chosen.mode, _isolation(settings, kernel), kernel.landlock, kernel.missing)
 
 
 def readable_paths(settings: Settings, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -87,6 +88,12 @@ def private_paths(loaded: Loaded) -> Mapping[str, Path]:
     return paths
 
 
+def watches_each(settings: Settings, kernel: Kernel) -> int:
+    """Of epoll for one session: all sessions together leave half of the kernel's to the service."""
+    share = kernel.watches // 2 // settings.api.max_sessions
+    return max(_LEAST_WATCHES, min(_MOST_WATCHES, share))
+
+
 def _own_paths(loaded: Loaded) -> Mapping[str, Path]:
     """What no user may have below the own folder."""
     private = {key: path for key, path in private_paths(loaded).items() if key != "user.base_dir"}
@@ -108,7 +115,8 @@ def _not_to_be_had(kernel: Kernel) -> str:
     )
 
 
-def _isolation(chosen: IsolationSettings, kernel: Kernel) -> Isolation:
+def _isolation(settings: Settings, kernel: Kernel) -> Isolation:
+    chosen = settings.isolation
     return Isolation(
         reads=chosen.read,
         ports=chosen.ports,
@@ -116,5 +124,6 @@ def _isolation(chosen: IsolationSettings, kernel: Kernel) -> Isolation:
         memory_bytes=chosen.memory_mb * _MIB,
         file_bytes=chosen.max_file_mb * _MIB,
         most_files=chosen.max_open_files,
+        most_watches=watches_each(settings, kernel),
         filters=kernel.filters,
     )

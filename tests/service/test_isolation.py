@@ -8,7 +8,7 @@ import pytest
 
 from claude_agent_http.commands.doctor.isolation import check_isolation
 from claude_agent_http.domain.errors import IsolationError
-from claude_agent_http.isolation import configured_isolation
+from claude_agent_http.isolation import configured_isolation, watches_each
 from claude_agent_http.runtime.isolation import Kernel, exposed, readable_path
 from claude_agent_http.settings import Loaded, load_settings
 
@@ -159,6 +159,22 @@ def test_the_doctor_tells(load, kernel, level):
 def test_the_doctor_tells_of_a_start_that_will_be_refused(load):
     (finding,) = check_isolation(load(USER_BASE_DIR="/opt/data"), ALL)
     assert finding.level == "fail"
+
+
+@pytest.mark.parametrize(
+    ("watches", "sessions", "each"), [(4_000_000, 20, 65_536), (4_000_000, 100, 20_000), (100_000, 100, 1024)]
+)
+def test_all_agents_together_leave_half_of_the_watches(load, watches, sessions, each):
+    settings = load(MAX_SESSIONS=str(sessions)).settings
+    assert watches_each(settings, Kernel(7, filters=True, watches=watches)) == each
+
+
+def test_the_doctor_tells_what_agents_could_use_up(load):
+    scarce = Kernel(7, filters=True, watches=30_000, files=800_000)
+    first, *others = check_isolation(load(), scarce)
+    assert (first.level, [one.level for one in others]) == ("ok", ["warn", "warn"])
+    assert "20480 of the 30000 epoll watches" in others[0].found
+    assert "524288 of the 800000 files" in others[1].found
 
 
 def test_the_doctor_tells_of_an_mcp_server_that_agents_may_not_run(load, tmp_path):

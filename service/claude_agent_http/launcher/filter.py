@@ -19,7 +19,8 @@ ASKED = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utimensat"),
     *("fork", "vfork"),
 )
-"""Calls that are put to the launcher; so is `clone` that makes no namespace, and `mmap` of shared memory."""
+"""Calls that are put to the launcher; so is `clone` that makes no namespace, `mmap` of shared memory, and
+`epoll_ctl` that adds a watch."""
 
 _REFUSED = {
     # Programs try these first and know another way.
@@ -47,6 +48,8 @@ _REFUSED = {
         *("add_key", "request_key", "keyctl", "shmget", "semget", "msgget", "mq_open"),
         # Of all of the host: what the kernel logs, and the places for asynchronous input and output.
         *("syslog", "io_setup"),
+        # It takes descriptors where nobody sees them go.
+        "pidfd_getfd",
         # Ways round Landlock for who has a capability, or gets one in a namespace.
         *("unshare", "setns", "open_by_handle_at", "bpf", "perf_event_open", "userfaultfd"),
         *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
@@ -59,6 +62,7 @@ _TYPES = (_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW)
 _PROTOCOLS = (0, 6, 17, 1, 58)
 _MSG_FASTOPEN = 0x20000000
 _F_SETLEASE = 1024
+_EPOLL_ADD, _CLOSE_RANGE_UNSHARE = 1, 2
 _MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 # Of terminals, pipes and any descriptor; of sockets.
 _IOCTL_FAMILY, _IOCTL_FAMILIES = 0xFF00, (0x5400, 0x8900)
@@ -68,7 +72,7 @@ _IOCTLS = (
     # To copy a file, or a part, into an open one by sharing its blocks.
     *(0x40049409, 0x4020940D),
 )
-_NEW_NAMESPACES = 0x7E020000
+_NEW_NAMESPACES, _CLONE_FILES, _CLONE_THREAD = 0x7E020000, 0x400, 0x10000
 _PRIO_PROCESS, _PRIO_PGRP, _IOPRIO_WHO_PROCESS = 0, 1, 1
 
 _RET_ALLOW, _RET_ASK, _RET_ERRNO = 0x7FFF0000, 0x7FC00000, 0x00050000
@@ -120,7 +124,14 @@ def _rules() -> dict[str, _Code]:
         "sendto": _unless_set(3, _MSG_FASTOPEN, errno.EOPNOTSUPP),
         "sendmsg": _unless_set(2, _MSG_FASTOPEN, errno.EOPNOTSUPP),
         "sendmmsg": _unless_set(3, _MSG_FASTOPEN, errno.EOPNOTSUPP),
-        "clone": [*_unless_set(0, _NEW_NAMESPACES, errno.EPERM)[:-1], (_RETURN, 0, 0, _RET_ASK)],
+        "clone": [
+            *_unless_set(0, _NEW_NAMESPACES, errno.EPERM)[:-1],
+            # A thread with descriptors of its own hides them from who looks at its process.
+            (_AND, 0, 0, _CLONE_THREAD | _CLONE_FILES),
+            (_EQUAL, 0, 1, _CLONE_THREAD),
+            (_RETURN, 0, 0, _RET_ERRNO | errno.EPERM),
+            (_RETURN, 0, 0, _RET_ASK),
+        ],
         "mmap": [
             (_LOAD, 0, 0, _argument(3)),
             (_AND, 0, 0, _MAP_SHARED | _MAP_ANONYMOUS),
@@ -128,6 +139,14 @@ def _rules() -> dict[str, _Code]:
             (_RETURN, 0, 0, _RET_ASK),
             (_RETURN, 0, 0, _RET_ALLOW),
         ],
+        "epoll_ctl": [
+            (_LOAD, 0, 0, _argument(1)),
+            (_EQUAL, 0, 1, _EPOLL_ADD),
+            (_RETURN, 0, 0, _RET_ASK),
+            (_RETURN, 0, 0, _RET_ALLOW),
+        ],
+        # As for `clone`.
+        "close_range": _unless_set(2, _CLOSE_RANGE_UNSHARE, errno.EINVAL),
         # A lease on a file that all may read makes whoever opens it wait.
         "fcntl": [
             (_LOAD, 0, 0, _argument(1)),

@@ -22,11 +22,15 @@ class Jail:
     one that is missing is passed over. `writes`: the same, to change. `ports`: TCP ports to connect to, of
     any host. `tasks`: most processes and threads at once. `memory_bytes`: most resident memory of all
     together; 0 is no limit. `file_bytes`: size of the largest file. `files`: most open files of one process.
+    `watches`: most watches of epoll of all together.
     `program`: the filter of system calls, as the kernel reads it (`filter.py`); empty leaves seccomp out, for
     a kernel without it.
     """
 
-    __slots__ = ("cwd", "file_bytes", "files", "memory_bytes", "ports", "program", "reads", "tasks", "writes")
+    __slots__ = (
+        *("cwd", "file_bytes", "files", "memory_bytes", "ports"),
+        *("program", "reads", "tasks", "watches", "writes"),
+    )
 
     def __init__(
         self,
@@ -39,7 +43,8 @@ class Jail:
         tasks: int = 512,
         memory_bytes: int = 0,
         file_bytes: int = 1024**3,
-        files: int = 4096,
+        files: int = 1024,
+        watches: int = 16384,
     ) -> None:
         self.cwd = cwd
         self.reads = reads
@@ -50,6 +55,7 @@ class Jail:
         self.memory_bytes = memory_bytes
         self.file_bytes = file_bytes
         self.files = files
+        self.watches = watches
 
 
 class Launch:
@@ -118,6 +124,7 @@ def _dump_jail(jail: Jail) -> list[str]:
         f"memory_bytes={jail.memory_bytes}",
         f"file_bytes={jail.file_bytes}",
         f"files={jail.files}",
+        f"watches={jail.watches}",
         f"program={jail.program.hex()}",
     ]
 
@@ -132,5 +139,6 @@ def _parse_jail(given: dict[str, list[str]]) -> Jail:
         memory_bytes=int(given["memory_bytes"][0]),
         file_bytes=int(given["file_bytes"][0]),
         files=int(given["files"][0]),
+        watches=int(given["watches"][0]),
         program=bytes.fromhex(given["program"][0]),
     )

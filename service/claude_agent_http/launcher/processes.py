@@ -2,7 +2,7 @@
 
 import os
 
-__all__ = ["children", "descendants", "kill", "task_count"]
+__all__ = ["children", "descendants", "kill", "task_count", "tasks"]
 
 
 def children() -> list[int]:
@@ -16,14 +16,22 @@ def descendants() -> list[int]:
     missing."""
     found = children()
     for pid in found:
-        for task in _tasks(pid):
+        for task in tasks(pid):
             found += _started_by(pid, task)
     return found
 
 
 def task_count() -> int:
     """Processes and threads below the calling one."""
-    return sum(len(_tasks(pid)) for pid in descendants())
+    return sum(len(tasks(pid)) for pid in descendants())
+
+
+def tasks(pid: int) -> list[str]:
+    """The threads of a process, by their pids."""
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
 
 
 def kill(pid: int, number: int) -> None:
@@ -32,13 +40,6 @@ def kill(pid: int, number: int) -> None:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         return
-
-
-def _tasks(pid: int) -> list[str]:
-    try:
-        return os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
 
 
 def _started_by(pid: int, task: str) -> list[int]:

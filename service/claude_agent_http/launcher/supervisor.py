@@ -1,5 +1,5 @@
-"""Answers the system calls that the filter round a jail asks about: starts of tasks, memory to share, and
-changes of what a file is called to have (mode, owner, times), to which Landlock does not apply.
+"""Answers the system calls that the filter round a jail asks about: starts of tasks, memory to share,
+watches, and changes of what a file is called to have (mode, owner, times), to which Landlock does not apply.
 
 Such a change is made here, for the caller, to a file that was opened first and then found to lie where the
 jail may write. The caller's own call never runs: between a look at its memory and the call it could put
@@ -19,6 +19,7 @@ from claude_agent_http.launcher.parameters import Jail
 from claude_agent_http.launcher.places import Places
 from claude_agent_http.launcher.processes import task_count
 from claude_agent_http.launcher.shared_memory import SharedMemory
+from claude_agent_http.launcher.watches import Watches
 
 TYPE_CHECKING = False  # `typing` takes 5 ms to load.
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Supervisor:
         self._places = places
         self._tasks = _Tasks(jail.tasks)
         self._shared = SharedMemory(jail.memory_bytes)
+        self._watches = Watches(jail.watches)
         self._names = {number: name for name, number in NUMBERS[os.uname().machine].items()}
 
     def answer(self) -> None:
@@ -62,6 +64,8 @@ class Supervisor:
             return _allowed(key, self._tasks.may_start(), errno.EAGAIN)
         if name == "mmap":
             return _allowed(key, self._shared.may_have(arguments[1]), errno.ENOMEM)
+        if name == "epoll_ctl":
+            return _allowed(key, self._watches.may_add(), errno.ENOSPC)
         try:
             self._change(key, _Change(pid, name, arguments))
         except OSError as error:

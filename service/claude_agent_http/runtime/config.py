@@ -23,7 +23,8 @@ class Isolation:
     most_tasks: int = 512
     memory_bytes: int = 2 * 1024**3
     file_bytes: int = 1024**3
-    most_files: int = 4096
+    most_files: int = 1024
+    most_watches: int = 16384
     filters: bool = True
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "readable_path",
 ]
 
+_UNKNOWN = 2**63 - 1
 LEAST_ABI = 3
 """Of Landlock: below it files that may only be read could still be emptied."""
 
@@ -49,10 +50,12 @@ _MISSING_BELOW = {
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """What this kernel can hold a jail to. `landlock` is its ABI, 0 for none; `filters` that seccomp can
-    ask."""
+    ask. `watches` of epoll it lets all processes of one uid have, and `files` all of the host open."""
 
     landlock: int
     filters: bool
+    watches: int = _UNKNOWN
+    files: int = _UNKNOWN
 
     @property
     def suffices(self) -> bool:
@@ -74,7 +77,8 @@ class Kernel:
 
 
 def kernel() -> Kernel:
-    return Kernel(landlock.abi(), seccomp.is_available())
+    watches = _system_limit("/proc/sys/fs/epoll/max_user_watches")
+    return Kernel(landlock.abi(), seccomp.is_available(), watches, _system_limit("/proc/sys/fs/file-max"))
 
 
 def readable(extra: Iterable[Path], cli: Path) -> tuple[str, ...]:
@@ -149,7 +153,15 @@ def jail_of(config: RuntimeConfig, start: Start, cli: Path, environment: Mapping
         memory_bytes=isolation.memory_bytes,
         file_bytes=isolation.file_bytes,
         files=isolation.most_files,
+        watches=isolation.most_watches,
     )
+
+
+def _system_limit(path: str) -> int:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return _UNKNOWN
 
 
 def _ports(config: RuntimeConfig, environment: Mapping[str, str]) -> Iterator[int]:

@@ -234,7 +234,7 @@ class IsolationSettings(_Section):
         2048, ge=0, description="MiB of memory that one session's processes may hold; 0 = no limit"
     )
     max_file_mb: Number = Field(1024, ge=1, description="MiB of the largest file that an agent may write")
-    max_open_files: Number = Field(4096, ge=256, description="most open files of one of its processes")
+    max_open_files: Number = Field(1024, ge=256, description="most open files of one of its processes")
 
 
 class ModelSettings(_Section):

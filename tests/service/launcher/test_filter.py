@@ -13,6 +13,7 @@ ALLOW, ASK = 0x7FFF0000, 0x7FC00000
 MACHINES = pytest.mark.parametrize("machine", NUMBERS)
 _GETPID = {"x86_64": 39, "aarch64": 172}
 _MSEAL = 462
+_SIGCHLD, _CLONE_FILES = 17, 0x400
 _CLONE_THREAD, _CLONE_NEWUSER, _AF_UNIX, _AF_INET, _STREAM = 0x10000, 0x10000000, 1, 2, 1
 _SHARED, _PRIVATE, _SHARED_VALIDATE, _ANONYMOUS = 1, 2, 3, 0x20
 _I386, _ARM = 0x40000003, 0x40000028
@@ -94,7 +95,12 @@ def test_the_calls_of_x32_are_not_there(number: int) -> None:
 @MACHINES
 def test_arguments_decide(machine: str) -> None:
     numbers = NUMBERS[machine]
-    assert answer(machine, numbers["clone"], _CLONE_THREAD) == ASK
+    assert answer(machine, numbers["clone"], _CLONE_THREAD | _CLONE_FILES) == ASK
+    assert answer(machine, numbers["clone"], _CLONE_THREAD) == error(errno.EPERM)
+    assert answer(machine, numbers["clone"], _SIGCHLD) == ASK
+    assert [answer(machine, numbers["epoll_ctl"], 3, change) for change in (1, 2, 3)] == [ASK, ALLOW, ALLOW]
+    assert {answer(machine, numbers["close_range"], 3, 9, flags) for flags in (0, 4)} == {ALLOW}
+    assert {answer(machine, numbers["close_range"], 3, 9, flags) for flags in (2, 6)} == {error(errno.EINVAL)}
     assert answer(machine, numbers["clone"], _CLONE_NEWUSER) == error(errno.EPERM)
     assert answer(machine, numbers["socket"], _AF_INET, _STREAM, 6) == ALLOW
     assert answer(machine, numbers["socket"], _AF_UNIX, _STREAM, 0) == error(errno.EAFNOSUPPORT)

@@ -301,7 +301,7 @@ def test_its_launcher_has_no_privileges_either(prison: Prison, folder: Path) -> 
 
 
 def test_it_leaves_no_dump_of_its_memory(prison: Prison) -> None:
-    assert prison.runs("ulimit -Hc; ulimit -Hn")[1] == "0\n4096\n"
+    assert prison.runs("ulimit -Hc; ulimit -Hn")[1] == "0\n1024\n"
 
 
 # Sends descriptors to itself that nobody takes, until the kernel lets it have no more.

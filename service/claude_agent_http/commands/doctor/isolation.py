@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 from claude_agent_http.commands.doctor.finding import Finding, fail, ok, warn
 from claude_agent_http.domain.errors import IsolationError
-from claude_agent_http.isolation import configured_isolation, readable_paths
+from claude_agent_http.isolation import configured_isolation, readable_paths, watches_each
 from claude_agent_http.runtime.isolation import Kernel, is_readable, kernel
-from claude_agent_http.settings import Loaded, StdioServer
+from claude_agent_http.settings import Loaded, Settings, StdioServer
 
 __all__ = ["check_isolation"]
 
 
 def check_isolation(loaded: Loaded, known: Kernel | None = None) -> Iterator[Finding]:
     """`known` stands in for this machine's kernel."""
+    known = known or kernel()
     try:
-        isolation = configured_isolation(loaded, known or kernel())
+        isolation = configured_isolation(loaded, known)
     except IsolationError as error:
         yield fail("isolation", str(error), "do as it says: the service does not start so")
         return
@@ -27,6 +28,20 @@ def check_isolation(loaded: Loaded, known: Kernel | None = None) -> Iterator[Fin
         yield ok("isolation", f"{isolation.mode}: Landlock {isolation.landlock} and seccomp")
     if isolation.jail is not None:
         yield from _unreadable_servers(loaded)
+        yield from _scarce(loaded.settings, known)
+
+
+def _scarce(settings: Settings, known: Kernel) -> Iterator[Finding]:
+    """What the kernel counts for all of a uid, or of the host."""
+    watches = watches_each(settings, known) * settings.api.max_sessions
+    if watches > known.watches // 2:
+        text = f"agents may take {watches} of the {known.watches} epoll watches of the service's uid"
+        yield warn("epoll watches", text, "raise fs.epoll.max_user_watches, or lower api.max_sessions")
+    files = settings.isolation.max_processes * settings.isolation.max_open_files
+    if files > known.files // 2:
+        text = f"one agent may open {files} of the {known.files} files that the host can have open"
+        advice = "raise fs.file-max, or lower isolation.max_processes or isolation.max_open_files"
+        yield warn("open files", text, advice)
 
 
 def _unreadable_servers(loaded: Loaded) -> Iterator[Finding]:
