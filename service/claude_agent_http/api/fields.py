@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
@@ -13,6 +13,7 @@ from claude_agent_http.domain.event import EventType
 from claude_agent_http.domain.user_id import USER_ID_FORM, USER_ID_MAX, USER_ID_PATTERN
 
 __all__ = [
+    "Day",
     "EventTypeName",
     "Message",
     "Metadata",
@@ -37,6 +38,13 @@ def _no_number(value: object) -> object:
     """Pydantic would take a number for seconds since 1970, which the schema does not tell of."""
     if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
         raise ValueError("is no time with its zone, such as 2026-01-31T09:30:00Z")
+    return value
+
+
+def _no_moment(value: object) -> object:
+    """Pydantic would take a number, and a time that is midnight, for a day."""
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError("is no day, such as 2026-01-31")
     return value
 
 
@@ -81,6 +89,7 @@ def _event_type(name: object) -> object:
     raise ValueError(f"{name[:64]!r} is no event type; the nearest is {nearest[0]!r}")
 
 
+Day = Annotated[date, BeforeValidator(_no_moment)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 UserId = Annotated[
     str,

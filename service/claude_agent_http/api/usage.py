@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from claude_agent_http.api.access import CALLER, OWNER, CurrentCaller, usage_user
-from claude_agent_http.api.fields import UserId
+from claude_agent_http.api.fields import Day, UserId
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentEngine, SessionId
 from claude_agent_http.api.request_log import is_about
@@ -76,8 +76,8 @@ async def of_days(
     engine: CurrentEngine,
     request: Request,
     user_id: Annotated[UserId | None, Query()] = None,
-    first: Annotated[date | None, Query(description="First UTC day; else 29 days before `last`.")] = None,
-    last: Annotated[date | None, Query(description="Last UTC day; else today.")] = None,
+    first: Annotated[Day | None, Query(description="First UTC day; else 29 days before `last`.")] = None,
+    last: Annotated[Day | None, Query(description="Last UTC day; else today.")] = None,
 ) -> UsageOfDays:
     """Of one user; of all together for an admin, and for who is no user and may act for any, who names none.
     Deleted sessions count, erased users for the current day at most."""

@@ -75,6 +75,8 @@ async def test_the_last_thirty_days_are_meant_unless_said_otherwise(client, serv
         ("first=2025-01-01&last=2026-03-01", "first"),
         ("first=yesterday", "first"),
         ("last=2026-02-30", "last"),
+        ("last=0.0", "last"),
+        ("last=2026-02-28T00:00:00Z", "last"),
         ("user_id=%2F", "user_id"),
     ],
 )
