@@ -194,6 +194,7 @@ async def test_draining(chat, service, session_id):
         (ErrorKind.STORAGE_FAILED, 503, "5"),
         (ErrorKind.STORAGE_FULL, 507, None),
         (ErrorKind.QUOTA_EXCEEDED, 507, None),
+        (ErrorKind.FILES_ELSEWHERE, 503, "5"),
         (ErrorKind.SERVICE_RESTARTED, 503, "5"),
         (ErrorKind.INTERNAL, 500, None),
         (ErrorKind.INTERRUPTED, 409, None),
