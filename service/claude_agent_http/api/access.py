@@ -81,16 +81,19 @@ _DECLARED = {_open: Access.OPEN, _any_caller: Access.CALLER, _owner: Access.OWNE
 
 @dataclass(frozen=True, slots=True)
 class Declared:
+    """`path` is as the OpenAPI document has it; `pattern` also tells which of its values may hold slashes."""
+
     path: str
     methods: frozenset[str]
     access: Access
+    pattern: str
 
 
 def declared(api: FastAPI) -> list[Declared]:
     """Every route of ours. Raises TypeError for one that does not declare exactly one access."""
     contexts = [one for one in iter_route_contexts(api.routes) if isinstance(one.original_route, APIRoute)]
     return [
-        Declared(str(one.path_format), frozenset(one.methods or ()), _access(one))
+        Declared(str(one.path_format), frozenset(one.methods or ()), _access(one), str(one.path))
         for one in contexts
         if one.path not in _DOCUMENTATION
     ]

@@ -53,7 +53,7 @@ class Audit:
     ) -> None:
         self._app = app
         self._parts = parts
-        self._routes = [(compile_path(one.path)[0], one) for one in routes]
+        self._routes = [(compile_path(one.pattern)[0], one) for one in routes]
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

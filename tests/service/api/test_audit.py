@@ -115,6 +115,8 @@ async def test_nothing_that_is_secret_or_said_is_in_it(client: Client, hers: str
         ("POST", "/interrupt", 202),
         ("PUT", "/files/a.txt", 201),
         ("DELETE", "/files/none.txt", 404),
+        ("PUT", "/files/a/folder/of/a.txt", 201),
+        ("DELETE", "/files/a/folder/of%0Anone.txt", 404),
         ("DELETE", "", 204),
     ],
 )
