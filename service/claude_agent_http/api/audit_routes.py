@@ -11,7 +11,7 @@ from claude_agent_http.api.fields import Moment, UserId
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentAudit
 from claude_agent_http.domain.approval import Decision
-from claude_agent_http.domain.audit import AuditEntry, AuditFilter, AuditResult, CallerKind
+from claude_agent_http.domain.audit import AUDIT_ID_PATTERN, AuditEntry, AuditFilter, AuditResult, CallerKind
 
 router = APIRouter(prefix="/api/v1/admin/audit", tags=["admin"], dependencies=[ADMIN])
 
@@ -59,7 +59,9 @@ async def read(
     since: Annotated[Moment | None, Query(description="Not before that.")] = None,
     until: Annotated[Moment | None, Query(description="Before that.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    page: Annotated[str | None, Query(max_length=64, description="`next_page` of the page before.")] = None,
+    page: Annotated[
+        str | None, Query(pattern=AUDIT_ID_PATTERN, description="`next_page` of the page before.")
+    ] = None,
 ) -> AuditPage:
     """Who did what and when: every change, every denial, and whoever read what is another user's."""
     wanted = AuditFilter(user_id, session_id, credential, result, since, until)

@@ -6,10 +6,9 @@ import re
 
 from claude_agent_http.domain.errors import InvalidInputError
 
-__all__ = ["from_cursor", "from_page", "to_cursor", "to_page"]
+__all__ = ["from_cursor", "from_page", "no_cursor", "to_cursor", "to_page"]
 
 _CURSOR = re.compile(r"seq:(\d{1,16})")
-_NO_CURSOR = "is no cursor of ours; take it from `next_page`"
 
 
 def to_cursor(seq: int) -> str:
@@ -20,7 +19,7 @@ def from_cursor(cursor: str) -> int:
     """The seq to go on after. Raises InvalidInputError for what `to_cursor` did not make."""
     found = _CURSOR.fullmatch(from_page(cursor))
     if found is None:
-        raise InvalidInputError("page", _NO_CURSOR)
+        raise no_cursor()
     return int(found[1])
 
 
@@ -35,4 +34,9 @@ def from_page(cursor: str) -> str:
         padded = cursor + "=" * (-len(cursor) % 4)
         return base64.b64decode(padded, b"-_", validate=True).decode("utf-8", "surrogateescape")
     except (binascii.Error, ValueError):
-        raise InvalidInputError("page", _NO_CURSOR) from None
+        raise no_cursor() from None
+
+
+def no_cursor() -> InvalidInputError:
+    """Of a `page` that no `next_page` was."""
+    return InvalidInputError("page", "is no cursor of ours; take it from `next_page`")

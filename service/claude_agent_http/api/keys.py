@@ -8,11 +8,12 @@ from pydantic import BaseModel, Field
 
 from claude_agent_http.api import fields
 from claude_agent_http.api.access import ADMIN, CurrentCaller
+from claude_agent_http.api.cursors import no_cursor
 from claude_agent_http.api.openapi import documented
 from claude_agent_http.api.parts import CurrentKeys, json_only
 from claude_agent_http.api.request_log import is_about
 from claude_agent_http.domain.api_key import ApiKey, KeyScope
-from claude_agent_http.domain.errors import ForbiddenError
+from claude_agent_http.domain.errors import ForbiddenError, InvalidInputError
 
 
 async def _asked_who_they_are(caller: CurrentCaller) -> None:
@@ -95,7 +96,10 @@ async def list_keys(
     page: Annotated[str | None, Query(max_length=64, description="`next_page` of the page before.")] = None,
 ) -> KeyPage:
     """Also those that are revoked or have expired."""
-    found = await keys.page(limit=limit + 1, after=page)
+    try:
+        found = await keys.page(limit=limit + 1, after=page)
+    except InvalidInputError:
+        raise no_cursor() from None
     shown = found[:limit]
     next_page = shown[-1].id if len(found) > limit else None
     return KeyPage(data=[KeyView.of(key) for key in shown], next_page=next_page)

@@ -7,7 +7,10 @@ from enum import StrEnum
 from claude_agent_http.domain.approval import Decision
 from claude_agent_http.domain.caller import Caller
 
-__all__ = ["AuditEntry", "AuditFilter", "AuditResult", "CallerKind"]
+__all__ = ["AUDIT_ID_PATTERN", "AuditEntry", "AuditFilter", "AuditResult", "CallerKind"]
+
+AUDIT_ID_PATTERN = "^aud_[0-9a-z]{26}$"
+"""What the ids of entries look like."""
 
 _DENIED = frozenset({401, 403, 404})
 _BAD_REQUEST = 400

@@ -260,6 +260,9 @@ async def test_pages_and_filters(client, hers):
     routes = [one["route"].rpartition("/")[2] for one in (*first["data"], *rest.json()["data"])]
     assert routes == ["interrupt", "interrupt", "interrupt", "sessions"]
     assert rest.json()["next_page"] is None
+    for page in ("zzz", "", "aud_", first["next_page"][:-1], first["next_page"] + "\n"):
+        refused = await client.ask("admin", "GET", AUDIT, params={"page": page})
+        assert problem(refused, 422)["errors"][0]["field"] == "page"
     assert len(await client.entries(session_id=hers)) == 4
     [one] = await client.entries(credential="key:b")
     assert await client.entries(until=one["at"], credential="key:b") == []

@@ -141,7 +141,10 @@ async def test_the_list_goes_by_pages(admin):
             break
         query["page"] = page["next_page"]
     assert sorted(seen) == ["0", "1", "2", "3", "admin"]
-    problem(await admin.get(KEYS, params={"page": "unknown"}), 422)
+    unknown = problem(await admin.get(KEYS, params={"page": "unknown"}), 422)
+    assert unknown["errors"] == [
+        {"field": "page", "message": "is no cursor of ours; take it from `next_page`"}
+    ]
     problem(await admin.get(KEYS, params={"limit": 0}), 422)
 
 
