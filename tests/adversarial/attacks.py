@@ -7,10 +7,13 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ATTACKS", "Attack"]
+__all__ = ["ATTACKS", "STARTS", "Attack"]
+
+STARTS = "starts of sessions"
+"""In the place of a tool: its command is run in each."""
 
 _PYTHON = """
-import ctypes, os, resource, socket, subprocess, sys, time
+import ctypes, fcntl, os, resource, select, socket, subprocess, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
     result = libc.syscall(*arguments)
@@ -61,6 +64,8 @@ def _use(fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:  # noqa: PLR0911
             return "Bash", {"command": f"{{ {command}; }} && echo DONE" if "proof" not in fields else command}
         case {"python": code}:
             return "Bash", {"command": f"@python@ -c {shlex.quote(_PYTHON + code)} && echo DONE"}
+        case {"starts": command}:
+            return STARTS, {"command": command}
         case {"model": request}:
             return "Bash", {"command": _request(request)}
         case {"read": path}:

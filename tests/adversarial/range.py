@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.adversarial.attacks import Attack
+from tests.adversarial.attacks import STARTS, Attack
 from tests.adversarial.site import open_site
+from tests.adversarial.starts import events_of_starts
 from tests.service.e2e.client import Client, bash, script
 from tests.service.e2e.service_process import ServiceProcess, Services
 
@@ -44,7 +45,22 @@ class Range:
         self.client = client
 
     async def run(self, attacks: Iterable[Attack], *, controls: bool) -> dict[str, Outcome]:
-        """All of them in one turn of eve's agent; with `controls`, those where there are any."""
+        """All of one session in one turn of eve's agent; with `controls`, those where there are any."""
+        attacks = list(attacks)
+        in_one_turn = [attack for attack in attacks if attack.tool != STARTS]
+        outcomes = await self._run_in_one_turn(in_one_turn, controls=controls)
+        for attack in attacks:
+            if attack.tool == STARTS:
+                outcomes[attack.name] = await self._run_in_starts(attack)
+        return outcomes
+
+    async def _run_in_starts(self, attack: Attack) -> Outcome:
+        command = self._filled(attack.given["command"])
+        events = await events_of_starts(self.client, self.session, "eve", self.names, command)
+        said = "\n".join(_text(event) for event in events if event["type"] in _RESULTS)
+        return self._judged(attack, said)
+
+    async def _run_in_one_turn(self, attacks: list[Attack], *, controls: bool) -> dict[str, Outcome]:
         chosen = [(attack, attack.control if controls else "") for attack in attacks]
         steps = [bash(self._filled(control)) if control else self._step(attack) for attack, control in chosen]
         answer = await self.client.chat(self.session, script(*steps), _TURN_SECONDS)
@@ -111,16 +127,19 @@ def _configure(folder: Path, model: str, isolation: str) -> None:
         "model": {"base_url": model},
         "isolation": {
             "mode": isolation,
-            "read": [sys.prefix, str(here)],
+            "read": [sys.prefix, str(here), str(folder / "tools")],
             "memory_mb": 800,
             "max_file_mb": 50,
             "max_open_files": 512,
             "max_processes": 200,
         },
+        "api": {"prestart": False},  # A session begins when its message comes, not before.
         "logging": {"level": "info"},
         "mcp_servers": {"files": {"command": sys.executable, "args": [str(here / "mcp_files.py")]}},
     }
     (folder / "agent").mkdir()
+    (folder / "tools").mkdir()
+    (folder / "tools" / "tool").touch()
     (folder / "agent" / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "agent" / "key").write_text(KEY)
     (folder / "agent" / "bindings" / "database").mkdir(parents=True)
@@ -141,6 +160,7 @@ async def _targets(service: ServiceProcess, client: Client) -> dict[str, Any]:
         (service.users / "bob" / name).write_text("BOB-SECRET")
     return {
         "users": service.users,
+        "tool": service.folder / "tools" / "tool",
         "other": service.users / "bob",
         "bob": bob,
         "bob_folder": folder,
