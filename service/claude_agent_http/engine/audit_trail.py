@@ -53,7 +53,7 @@ class AuditTrail:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancelled(set(self._tasks), _LAST_SECONDS)
+        await cancelled(set(self._tasks))
         await self.settle(_LAST_SECONDS)
         if self._waiting:
             _log.error("audit entries are lost: they could not be stored", entries=len(self._waiting))

@@ -15,7 +15,6 @@ from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.turn_elsewhere import TurnElsewhere
 from claude_agent_http.ports import EventLog, Ids
 
-_LAST_SECONDS = 0.3
 _log = structlog.get_logger(__name__)
 
 
@@ -67,7 +66,7 @@ class Elsewhere:
 
     async def stop(self) -> None:
         """Nobody waits here any more; the turns go on."""
-        await cancelled(set(self._tasks.values()), _LAST_SECONDS)
+        await cancelled(set(self._tasks.values()))
 
     def _own(self, turn: Turn, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=f"turn-elsewhere {turn.id}")

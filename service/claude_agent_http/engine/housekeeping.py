@@ -9,7 +9,6 @@ import structlog
 from claude_agent_http.domain.errors import ClaudeAgentError
 from claude_agent_http.engine.no_longer import cancelled
 
-_LAST_SECONDS = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +32,7 @@ class Housekeeping:
         self._tasks.append(asyncio.create_task(keep_doing(chore), name=chore.name))
 
     async def stop(self) -> None:
-        await cancelled(set(self._tasks), _LAST_SECONDS)
+        await cancelled(set(self._tasks))
 
 
 async def keep_doing(chore: Chore) -> None:

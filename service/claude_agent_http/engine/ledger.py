@@ -77,7 +77,7 @@ class Ledger:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancelled(self._tasks, _LAST_SECONDS)
+        await cancelled(self._tasks)
         await self.settle(_LAST_SECONDS)
 
     def record(self, user_id: str, session_id: str, model: str, spending: Spending) -> None:

@@ -22,7 +22,7 @@ from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.turn import Turn
 from claude_agent_http.engine.worker import SessionWorker
 
-_LAST_SECONDS = 0.5
+_LAST_SECONDS = 0.3
 _log = structlog.get_logger(__name__)
 
 

@@ -17,7 +17,6 @@ _FOR_GOOD_SECONDS = 100 * 365 * 86_400.0
 _SAFE_PART = 0.9
 _RETRY_SECONDS = 0.2
 _LEAVE_SECONDS = 0.5
-_LAST_SECONDS = 0.3
 
 
 class Membership:
@@ -71,7 +70,7 @@ class Membership:
     async def stop(self) -> None:
         """Give up every lease; what the database does not hear of ends by time."""
         if self._renewing is not None:
-            await cancelled({self._renewing}, _LAST_SECONDS)
+            await cancelled({self._renewing})
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._leases.leave(self._replica.id)

@@ -8,7 +8,6 @@ from claude_agent_http.engine.hub import Hub, Poke
 from claude_agent_http.engine.no_longer import cancelled
 from claude_agent_http.ports import EventLog
 
-_LAST_SECONDS = 0.3
 _PAGE = 500
 
 
@@ -49,7 +48,7 @@ class News:
                 del self._told[session_id]
 
     async def stop(self) -> None:
-        await cancelled(set(self._reading.values()), _LAST_SECONDS)
+        await cancelled(set(self._reading.values()))
 
     async def _read(self, session_id: str, told: int) -> None:
         try:

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["cancelled", "no_longer"]
 
+_LAST_SECONDS = 0.3
+
 
 async def no_longer(than_seconds: float, work: Coroutine[Any, Any, None], name: str) -> None:
     """Raises TimeoutError; the work is cancelled then, and not waited for."""
@@ -21,9 +23,9 @@ async def no_longer(than_seconds: float, work: Coroutine[Any, Any, None], name: 
     task.result()
 
 
-async def cancelled(tasks: set[asyncio.Task[None]], seconds: float) -> None:
-    """Ask them to end, and wait so long at most."""
+async def cancelled(tasks: set[asyncio.Task[None]]) -> None:
+    """Ask them to end, and wait 0.3 s at most: a shutdown has several of these, and 15 s for all."""
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
+        await asyncio.wait(tasks, timeout=_LAST_SECONDS)

@@ -16,7 +16,6 @@ from claude_agent_http.engine.no_longer import cancelled
 from claude_agent_http.engine.relay import Relay
 from claude_agent_http.ports import Clock, Ids, SessionStore
 
-_LAST_SECONDS = 0.3
 _log = structlog.get_logger(__name__)
 
 
@@ -68,7 +67,7 @@ class Watch:
 
     async def stop(self) -> None:
         if self._task is not None:
-            await cancelled({self._task}, _LAST_SECONDS)
+            await cancelled({self._task})
         await self._news.stop()
 
     def hear(self, wakeup: Wakeup) -> None:
