@@ -28,7 +28,7 @@ run: $(RUN_READY) ## start the service (without a model key: with the demo model
 
 .PHONY: test
 test: $(DEV_READY) ## run every test that this machine can run; ARGS go to pytest
-	@$(BIN)/python -m pytest --durations=15 $(ARGS)
+	@$(BIN)/python -m pytest --durations=15 --numprocesses=logical --maxprocesses=2 --dist=loadfile $(ARGS)
 
 .PHONY: proof
 proof: $(DEV_READY) ## try far more than `make test` does, and write docs/proof.md; SEED=N repeats a run

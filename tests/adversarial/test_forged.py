@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.tier("cli", "landlock"), pytest.mark.timeout(120)]
 
 
 async def test_a_forged_entry_goes_into_no_other_sessions_conversation() -> None:
-    async with open_range("required") as field:
+    """Without a jail, which lets nobody have a descriptor of the CLI's."""
+    async with open_range("off") as field:
         own, other = field.session, str(field.names["bob"])
         await field.say_in_bash(_forged(own, "FORGED-OWN"))
 
@@ -29,6 +30,14 @@ async def test_a_forged_entry_goes_into_no_other_sessions_conversation() -> None
         await until(last_is_stored, 20)
         assert _stored(field, "FORGED-OTHER") == []
         assert "FORGED" not in await field.recall(other)
+
+
+async def test_a_jailed_agent_cannot_tell_anything_in_its_clis_name() -> None:
+    async with open_range("required") as field:
+        await field.say_in_bash(_forged(field.session, "FORGED-OWN") + "echo went on")
+        await field.say_in_bash("true")  # What was told before is stored by its end.
+        assert _stored(field, "went on") == [field.session]
+        assert _stored(field, "FORGED-OWN") == []
 
 
 # Takes a descriptor of the CLI, which is in the same jail: its output is a socket, which has no path.
