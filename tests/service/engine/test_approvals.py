@@ -180,7 +180,7 @@ async def test_a_tool_that_nobody_decides_about_is_denied_in_time(make_harness, 
 async def test_the_end_of_the_turn_is_the_end_of_its_approvals(harness: Harness, asking, ran, how):
     harness.runtimes.play = lambda _: asking()
     session = await harness.session()
-    turn = await harness.turn(session, "go", 0.2 if how == "timeout" else None)
+    turn = await harness.turn(session, "go", 1.0 if how == "timeout" else None)
     [approval] = await asked(harness.engine, session)
     match how:
         case "interrupt":
