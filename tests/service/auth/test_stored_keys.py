@@ -131,59 +131,55 @@ async def test_a_new_key_is_taken_at_once_unless_it_was_tried_before(stored, key
     assert await stored.recognize(other.text)
 
 
+class SlowReads:
+    """Keys of the store are read when `gate` is set, but for one; `most` were being read at once."""
+
+    def __init__(self, keys, at_once: str) -> None:
+        self.gate = asyncio.Event()
+        self.most = 0
+        self._reading = 0
+        self._get, self._at_once = keys.get, at_once
+        keys.get = self._read
+
+    async def _read(self, key_id):
+        if key_id == self._at_once:
+            return await self._get(key_id)
+        self._reading += 1
+        self.most = max(self.most, self._reading)
+        await self.gate.wait()
+        self._reading -= 1
+        return None
+
+
 async def test_who_tries_many_keys_makes_few_reads_at_once_and_holds_up_nobody_who_is_known(
     stored, keys, give, clock
 ):
     new = await give()
     await stored.recognize(new.text)
     clock.advance(FRESH_SECONDS)
-    reading, most, gate = 0, 0, asyncio.Event()
-    get = keys.get
-
-    async def slow(key_id):
-        nonlocal reading, most
-        if key_id == new.key.id:
-            return await get(key_id)
-        reading += 1
-        most = max(most, reading)
-        await gate.wait()
-        reading -= 1
-        return None
-
-    keys.get = slow
+    reads = SlowReads(keys, new.key.id)
     tries = [asyncio.create_task(stored.recognize(made(clock.now()).text)) for _ in range(1_000)]
     refused = await asyncio.wait_for(_some(tries, 900), 5)
     assert all(isinstance(task.exception(), StorageError) for task in refused)
     assert await asyncio.wait_for(stored.recognize(new.text), 5)
-    gate.set()
+    reads.gate.set()
     await asyncio.gather(*tries, return_exceptions=True)
-    assert most == 4
+    assert reads.most == 4
     assert await stored.recognize(new.text)
 
 
 async def test_suspects_hold_up_nobody_from_elsewhere(stored, keys, give, clock):
-    new, get, reading, most, gate = await give(), keys.get, 0, 0, asyncio.Event()
-
-    async def slow(key_id):
-        nonlocal reading, most
-        if key_id == new.key.id:
-            return await get(key_id)
-        reading += 1
-        most = max(most, reading)
-        await gate.wait()
-        reading -= 1
-        return None
-
-    keys.get = slow
+    new = await give()
+    reads = SlowReads(keys, new.key.id)
     tries = [
         asyncio.create_task(stored.recognize(made(clock.now()).text, suspect=True)) for _ in range(1_000)
     ]
     refused = await asyncio.wait_for(_some(tries, 900), 5)
     assert all(isinstance(task.exception(), StorageError) for task in refused)
     assert await asyncio.wait_for(stored.recognize(new.text), 5)  # which nobody has read before
-    gate.set()
+    reads.gate.set()
     await asyncio.gather(*tries, return_exceptions=True)
-    assert most == 2
+    assert reads.most == 2
 
 
 async def _some(tasks, count):
