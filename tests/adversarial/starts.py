@@ -17,7 +17,7 @@ os.symlink('TARGET', 'link')
 end = time.monotonic() + 120
 while time.monotonic() < end and not os.path.exists('STOP'):
     libc.renameat2(-100, b'FOLDER', -100, b'link', 2)
-    time.sleep(0.0007)
+    time.sleep(0.0007)  # Each stands for about as long as a start takes from its look to its use.
 """
 
 

@@ -29,7 +29,6 @@ def end_tree(cli: int) -> int:
             break
         status = how if ended == cli else status
         if ended == 0:
-            time.sleep(
-                _PAUSE_SECONDS
-            )  # A killed child takes a moment to end, and may leave us orphans to kill.
+            # A killed child takes a moment to end, may leave us orphans to kill, and nothing tells of those.
+            time.sleep(_PAUSE_SECONDS)
     return status

@@ -134,9 +134,8 @@ class CliRuntimeFactory:
                 raise
             message = f"the agent process could not be started ({reason_of(error)})"
             raise RuntimeStartError(tail.appended_to(message)) from error
-        async with (
-            AsyncExitStack() as closing
-        ):  # In reverse; who is cancelled in one of them does the others.
+        # In reverse; who is cancelled in one of them does the others.
+        async with AsyncExitStack() as closing:
             closing.push_async_callback(transcripts.settle)
             closing.push_async_callback(asyncio.to_thread, empty_run, folders)
             if self._strays is not None:

@@ -65,9 +65,8 @@ class Strays:
                     return
                 for pid in found:
                     _end(pid)
-                await asyncio.sleep(
-                    _PAUSE_SECONDS
-                )  # A killed process takes a moment to end and leave orphans.
+                # A killed process takes a moment to end and leave orphans.
+                await asyncio.sleep(_PAUSE_SECONDS)
         except OSError as error:
             _log.warning("cannot look for processes without a launcher", reason=str(error))
 

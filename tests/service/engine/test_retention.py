@@ -174,6 +174,15 @@ async def test_one_whose_folder_went_before_the_replica_died_is_found_again(
     assert await cluster.store.sessions.list_ids(user_id=None, limit=1) == []
 
 
+async def _stopped_in_its_folder(keeper, monkeypatch) -> tuple[Stopped, asyncio.Task[None]]:
+    """The retention, when it has removed the folder and not yet the rows."""
+    stopped = Stopped()
+    stopped.install(keeper, monkeypatch)
+    retention = asyncio.create_task(by_age(keeper.engine, 3600))
+    await stopped.removed.wait()
+    return stopped, retention
+
+
 async def _no_answer(_lease: Lease) -> None:
     raise StorageError("no answer")
 
@@ -182,10 +191,8 @@ async def test_one_that_is_opened_again_while_its_folder_goes_lives_whole(
     cluster: Cluster, monkeypatch
 ) -> None:
     keeper, other = await cluster.start(), await cluster.start()
-    session, stopped = await closed(cluster, keeper), Stopped()
-    stopped.install(keeper, monkeypatch)
-    retention = asyncio.create_task(by_age(keeper.engine, 3600))
-    await stopped.removed.wait()
+    session = await closed(cluster, keeper)
+    stopped, retention = await _stopped_in_its_folder(keeper, monkeypatch)
     await other.engine.resume(session.id)
     with pytest.raises(SessionBusyError):
         await keeper.engine.send(session.id, "here")
@@ -203,10 +210,8 @@ async def test_one_that_is_deleted_while_its_folder_goes_is_deleted_once(
     cluster: Cluster, monkeypatch
 ) -> None:
     keeper, other = await cluster.start(), await cluster.start()
-    session, stopped = await closed(cluster, keeper), Stopped()
-    stopped.install(keeper, monkeypatch)
-    retention = asyncio.create_task(by_age(keeper.engine, 3600))
-    await stopped.removed.wait()
+    session = await closed(cluster, keeper)
+    stopped, retention = await _stopped_in_its_folder(keeper, monkeypatch)
     deleting = asyncio.create_task(other.engine.delete(session.id))
     await until(lambda: bool(keeper.store.leases._seized.get(session.id)))
     stopped.go_on.set()

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from tests.service.engine.cluster import LEASE, LIMITS, Cluster, holds
+from tests.service.engine.cluster import LEASE, LIMITS, Cluster, Replica, holds
 from tests.service.engine.harness import FullDisk
 from tests.waiting import until
 
@@ -59,14 +59,20 @@ def _is_over(replica) -> bool:
     return not replica.store.leases._lives(replica.engine._membership._replica.id)
 
 
+async def _cut_off_in_a_turn(cluster: Cluster, replica: Replica) -> Session:
+    """Whose turn it is; the replica's time is over."""
+    session = await replica.engine.create(NewSession("alice"))
+    cluster.plays["slow"] = holds(asyncio.Event())
+    await replica.engine.send(session.id, "slow")
+    await cluster.until_type(session, EventType.AGENT_MESSAGE)
+    replica.cut_off()
+    await until(lambda: _is_over(replica))
+    return session
+
+
 async def test_a_turn_that_nobody_may_run_is_ended_by_who_does_not_see_its_files(cluster: Cluster) -> None:
     a, b = await cluster.start(), await cluster.start(folder="another disk")
-    session = await a.engine.create(NewSession("alice"))
-    cluster.plays["slow"] = holds(asyncio.Event())
-    await a.engine.send(session.id, "slow")
-    await cluster.until_type(session, EventType.AGENT_MESSAGE)
-    a.cut_off()
-    await until(lambda: _is_over(a))
+    session = await _cut_off_in_a_turn(cluster, a)
     assert await b.engine.interrupt(session.id)
     await check_files_are_asked_for(cluster, session)
     assert b.runtimes.opened == []
@@ -167,12 +173,7 @@ async def test_a_turn_that_was_interrupted_while_its_lease_was_lost_is_taken_ove
 
 async def test_a_start_that_fails_leaves_nothing_behind(cluster: Cluster) -> None:
     a = await cluster.start()
-    session = await a.engine.create(NewSession("alice"))
-    cluster.plays["slow"] = holds(asyncio.Event())
-    await a.engine.send(session.id, "slow")
-    await cluster.until_type(session, EventType.AGENT_MESSAGE)
-    a.cut_off()
-    await until(lambda: _is_over(a))
+    session = await _cut_off_in_a_turn(cluster, a)
     tasks = asyncio.all_tasks()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Watch, "start", _refuse)  # the last step of a start

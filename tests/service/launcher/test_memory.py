@@ -33,7 +33,7 @@ for _ in range(3):
     child = os.fork()
     if not child:
         pass
-        time.sleep(3.5)
+        time.sleep(3.5)  # The launcher looks each second, and tells nobody when.
         os._exit(0)
     children.append(child)
 print([os.waitpid(child, 0)[1] for child in children], flush=True)
@@ -83,10 +83,10 @@ def some():
 first = some()
 kept = first.pop()
 del first
-time.sleep(1.1)
+time.sleep(1.1)  # What was found to be used up is looked at again after a second.
 some()
 del kept
-time.sleep(1.1)
+time.sleep(1.1)  # as above
 some()
 """
 
