@@ -18,6 +18,7 @@ from claude_agent_http.engine.admission import MemoryGauge
 from claude_agent_http.engine.budgets import Budgets
 from claude_agent_http.engine.decisions import Decisions
 from claude_agent_http.engine.elsewhere import Elsewhere
+from claude_agent_http.engine.erasure import Erased, Erasure
 from claude_agent_http.engine.follow import Follower
 from claude_agent_http.engine.housekeeping import Chore, Housekeeping
 from claude_agent_http.engine.hub import Hub
@@ -31,7 +32,7 @@ from claude_agent_http.engine.parts import WorkerParts
 from claude_agent_http.engine.quota import DiskQuota
 from claude_agent_http.engine.rates import TurnRates
 from claude_agent_http.engine.relay import Relay
-from claude_agent_http.engine.removal import Erased, Removal
+from claude_agent_http.engine.removal import Removal
 from claude_agent_http.engine.retention import Retention
 from claude_agent_http.engine.sessions import NewSession, SessionCreator
 from claude_agent_http.engine.starts import Starts
@@ -143,9 +144,8 @@ class Engine:
             turn_seconds=limits.turn_seconds,
             telemetry=telemetry,
         )
-        self._removal = Removal(
-            store, self._live, self._membership, hub, runtimes, workspaces, clock, ids, limits
-        )
+        self._removal = Removal(store, self._live, self._membership, hub, runtimes, clock, ids, limits)
+        self._erasure = Erasure(store, self._removal, self._live, runtimes, workspaces, clock)
         self._retention = Retention(store, self._removal, clock, limits, telemetry)
         self._whereabouts = Whereabouts(store, self._live, self._membership, workspaces)
         self._turns = Turns(
@@ -272,9 +272,9 @@ class Engine:
 
     async def erase(self, user_id: str) -> Erased:
         """Delete every session of the user, on whichever replica, and remove all of the user's files and API
-        keys. A user without any is erased already. See `Removal.erase` for what it raises; then it is to be
+        keys. A user without any is erased already. See `Erasure.erase` for what it raises; then it is to be
         repeated."""
-        return await self._removal.erase(user_id)
+        return await self._erasure.erase(user_id)
 
     async def send(self, session_id: str, text: str, seconds: float | None = None) -> Turn:
         """Store the message and begin its turn, which goes on whether or not anybody waits for it.
