@@ -13,7 +13,7 @@ from claude_agent_http.disk.entries import Parts, list_entries
 from claude_agent_http.disk.files import Reading, Writing, opened_below, remove, translated
 from claude_agent_http.disk.leftover import is_temporary
 from claude_agent_http.disk.opened import reached
-from claude_agent_http.disk.places import Places
+from claude_agent_http.disk.shares import Shares
 from claude_agent_http.disk.workspaces import check_part, check_user, checked_parts
 from claude_agent_http.domain.errors import FilesElsewhereError, InvalidInputError
 from claude_agent_http.domain.file import FileEntry, FileListing, Written
@@ -46,8 +46,8 @@ class FolderFiles:
     def __init__(self, base: Path, *, most: int = _MOST, of_one_user: int = _OF_ONE_USER) -> None:
         self._base = base
         self._threads = ThreadPoolExecutor(_THREADS, "workspace-files")
-        self._transfers = Places("files that are read or written", most, of_one_user)
-        self._steps = Places("folders that are listed and files that are deleted", most, of_one_user)
+        self._transfers = Shares("files that are read or written", most, of_one_user)
+        self._steps = Shares("folders that are listed and files that are deleted", most, of_one_user)
 
     def close(self) -> None:
         """Waits for the steps under way."""

@@ -19,7 +19,7 @@ from claude_agent_http.domain.errors import LeaseLostError, StorageError
 from claude_agent_http.domain.lease import Lease
 from claude_agent_http.ports import TranscriptEntry, TranscriptKey, TranscriptStore
 from claude_agent_http.runtime.folders import SessionFolders, forget_conversation
-from claude_agent_http.runtime.leftover import unstored
+from claude_agent_http.runtime.unstored import unstored
 
 __all__ = ["PROJECT_KEY", "SdkTranscripts", "lay_out"]
 
@@ -43,7 +43,7 @@ class SdkTranscripts:
     now is owed and stored before anything newer: a conversation with a hole resumes without all that came
     after the hole. The debt stays small, because a store that is away takes no new message either; but an
     agent can write to its CLI's output as fast as it is read. What is told beyond 64 MB of debt is left, with
-    all that follows, where the CLI has it too: on the disk, for the next start to store (`leftover.py`).
+    all that follows, where the CLI has it too: on the disk, for the next start to store (`unstored.py`).
     Under a `lease` that was lost nothing is owed: the conversation goes on elsewhere.
     """
 

@@ -1,4 +1,4 @@
-"""Places for what few may do at once, and one user only a part of these."""
+"""What few may do at once, and one user only a part of that."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 from claude_agent_http.domain.errors import BusyError
 
-__all__ = ["Places"]
+__all__ = ["Shares"]
 
 _RETRY_SECONDS = 1
 
 
-class Places:
+class Shares:
     """`most` places, `of_one` of them for one user; `what` says in plural what takes one."""
 
     def __init__(self, what: str, most: int, of_one: int) -> None:
