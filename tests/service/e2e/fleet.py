@@ -27,6 +27,7 @@ from claude_agent_http.domain.turn import StopReason, TurnEnd
 from claude_agent_http.domain.vocabulary import text_of
 
 _LIMIT_SECONDS = 60
+_CREATE_SECONDS = 10
 _ENVELOPE = ("seq", "id", "type", "session_id", "turn_id", "processed_at")
 _LOOK_SECONDS = 0.05
 
@@ -94,10 +95,13 @@ class Fleet:
     # What clients do.
 
     async def create(self) -> None:
-        user = f"user-{len(self.users)}"
-        for client in [self._client(), *self.clients]:
-            with suppress(httpx.TransportError, AssertionError):
-                self.users[await client.create(user)] = user
+        """A replica that is paused or dies may have made a session all the same, whose id nobody learns: each
+        try is another user's, or that session's agent would be taken for one of this session."""
+        for attempt, client in enumerate([self._client(), *self.clients]):
+            user = f"user-{len(self.users)}-{attempt}"
+            with suppress(httpx.TransportError, AssertionError, TimeoutError):
+                async with asyncio.timeout(_CREATE_SECONDS):
+                    self.users[await client.create(user)] = user
                 return
 
     async def send(self) -> None:
@@ -240,7 +244,8 @@ class Fleet:
         claims = [fact for fact in facts if isinstance(fact, Claimed)]
         agents: dict[int, Agent] = {}
         for seen in self._agents.all:
-            session = sessions[seen.user]
+            if (session := sessions.get(seen.user)) is None:
+                continue
             epochs = [each.epoch for each in claims if each.session == session and each.at < seen.first]
             end = None if seen.lives else seen.last
             agents[seen.pid] = Agent(session, max(epochs, default=0), seen.first, end)
